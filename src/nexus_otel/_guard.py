@@ -1,0 +1,107 @@
+"""The one place where our own failures stop: they are logged once, counted, and never reach the caller."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+logger = logging.getLogger("nexus_otel")
+logger.addHandler(logging.NullHandler())
+
+failures: Counter[str] = Counter()
+"""How often each guarded place failed in this process."""
+
+raise_failures = False
+"""Set by our own tests: a failure of ours is raised instead of swallowed."""
+
+_lock = threading.Lock()
+
+
+def report(place: str, error: BaseException) -> None:
+    """Count a failure of ours and log its first occurrence per place.
+
+    Args:
+        place: What was being done, to which target.
+        error: What went wrong. Its message is not logged: it may quote content.
+    """
+    with _lock:
+        failures[place] += 1
+        first = failures[place] == 1
+    if first:
+        where = _innermost(error)
+        logger.warning("nexus-otel failed while %s: %s at %s (said once)", place, type(error).__name__, where)
+    if raise_failures:
+        raise error
+
+
+def note_once(place: str, message: str, *args: object) -> None:
+    """Log one warning per process for a condition that is not an error of ours.
+
+    Args:
+        place: The key under which the condition is counted.
+        message: A logging format string.
+        args: Its arguments.
+    """
+    with _lock:
+        failures[place] += 1
+        first = failures[place] == 1
+    if first:
+        logger.warning(message, *args)
+
+
+def _innermost(error: BaseException) -> str:
+    trace = error.__traceback__
+    if trace is None:
+        return "unknown"
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code
+    return f"{code.co_filename}:{trace.tb_lineno} in {code.co_name}"
+
+
+class guard:  # noqa: N801 - reads as a statement: with guard("reading a response")
+    """A context in which a failure of ours is reported and goes no further."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is None or not isinstance(error, Exception):
+            return False
+        report(self._place, error)
+        return True
+
+
+def guarded(place: str, function: Callable[P, R]) -> Callable[P, R | None]:
+    """Return `function` so that a failure of it is reported and gives None."""
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - this is the guard
+            report(place, error)
+            return None
+
+    return call
+
+
+def quietly(function: Callable[..., Any], *args: Any) -> Any:
+    """Return what `function` gives, or None where it fails; for foreign code whose failure means "unknown"."""
+    try:
+        return function(*args)
+    except Exception:  # noqa: BLE001 - foreign values may do anything when they are looked at
+        return None

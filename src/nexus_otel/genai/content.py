@@ -1,0 +1,289 @@
+"""The only way for prompts, answers, arguments and results into telemetry: capture, redaction and limits."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from nexus_otel import semconv
+from nexus_otel._guard import report
+from nexus_otel.config import Settings, SettingError
+from nexus_otel.genai.plain import to_json, to_plain
+
+STORE_SPAN_BYTES: Final = 8 * 1024 * 1024
+"""Most content of one span in the local store."""
+_BLOB_KEPT: Final = 64
+"""A blob no longer than its own description is kept as it is."""
+_REDACTED: Final = "[redacted]"
+
+Redact = Callable[[str], str]
+
+_SECRETS: Final = (
+    ("sk-", r"\bsk-[A-Za-z0-9_-]{16,}"),
+    ("AKIA", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    ("gh", r"\bgh[pousr]_[A-Za-z0-9]{20,}"),
+    ("github_pat_", r"\bgithub_pat_[A-Za-z0-9_]{20,}"),
+    ("xox", r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
+    ("eyJ", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    ("AIza", r"\bAIza[0-9A-Za-z_-]{35}"),
+    ("glpat-", r"\bglpat-[A-Za-z0-9_-]{20,}"),
+    ("nxs_", r"\bnxs_[A-Za-z0-9_-]{8,}"),
+    ("earer ", r"(?<=[Bb]earer )[A-Za-z0-9_.=-]{16,}"),
+    ("PRIVATE KEY", r"-----BEGIN [A-Z ]*PRIVATE KEY-----.{0,8000}?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"),
+)
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,([A-Za-z0-9+/=_-]{65,})")
+
+
+class Redaction:
+    """Replaces keys and tokens in texts by `[redacted]`; patterns run only where their first characters occur."""
+
+    def __init__(self, extra: Iterable[str] = (), hook: Redact | None = None) -> None:
+        self._known = [(start, re.compile(pattern, re.DOTALL)) for start, pattern in _SECRETS]
+        self._extra = [re.compile(pattern) for pattern in extra]
+        self.hook = hook
+
+    @classmethod
+    def of(cls, settings: Settings, hook: Redact | None = None) -> Redaction:
+        """Build it from the settings.
+
+        Raises:
+            SettingError: The file of `NEXUS_REDACT` cannot be read or holds no regular expression.
+        """
+        if settings.redact is None:
+            return cls(hook=hook)
+        try:
+            lines = Path(settings.redact).expanduser().read_text("utf-8").splitlines()
+            return cls([line for line in lines if line.strip() and not line.startswith("#")], hook)
+        except (OSError, UnicodeDecodeError, re.error) as error:
+            raise SettingError(
+                f"NEXUS_REDACT={settings.redact!r}: expected a file with a regular expression a line ({error})"
+            ) from None
+
+    def text(self, text: str) -> str:
+        """Return `text` without secrets; works on JSON text too, for no secret holds a quote."""
+        for start, pattern in self._known:
+            if start in text:
+                text = pattern.sub(_REDACTED, text)
+        if ";base64," in text:
+            text = _DATA_URL.sub(lambda m: f"data:{m[1]};{_described_blob(m[2])}", text)
+        for pattern in self._extra:
+            text = pattern.sub(_REDACTED, text)
+        return text
+
+    def hooked(self, value: Any) -> Any:
+        """Return `value` with the user's hook applied to each text in it; where it fails, nothing of it is kept."""
+        if self.hook is None:
+            return value
+        try:
+            return _mapped(to_plain(value), self.hook)
+        except Exception as error:  # noqa: BLE001 - a failing hook must not let content through
+            report("running the redact hook", error)
+            return _REDACTED
+
+
+def _mapped(value: Any, function: Redact) -> Any:
+    if isinstance(value, str):
+        return str(function(value))
+    if isinstance(value, dict):
+        return {key: _mapped(item, function) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_mapped(item, function) for item in value]
+    return value
+
+
+def _described_blob(data: str) -> str:
+    return f"sha256={sha256(data.encode()).hexdigest()[:32]},bytes={len(data) * 3 // 4}"
+
+
+def without_blobs(parts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return parts in which long base64 data is its size and hash."""
+    return [_without_blob(part) for part in parts]
+
+
+def _without_blob(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    kind = part.get("type")
+    if kind == "blob":
+        data = part.get("content")
+        if isinstance(data, str) and len(data) > _BLOB_KEPT:
+            return {**part, "content": "", "byte_size": len(data) * 3 // 4, "sha256": sha256(data.encode()).hexdigest()}
+    elif kind == "tool_call_response" and isinstance(part.get("response"), list):
+        inner = part["response"]
+        if any(isinstance(item, Mapping) and item.get("type") == "blob" for item in inner):
+            return {**part, "response": without_blobs(inner)}
+    return part
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+def fitted(value: Any, limit: int) -> str:
+    """Return `value` as JSON of at most `limit` bytes: long texts are cut first, then items leave the middle."""
+    plain = to_plain(value)
+    for longest in (16_384, 4_096, 1_024, 256, 64):
+        text = to_json(_cut(plain, longest))
+        if len(text.encode()) <= limit:
+            return text
+    short = _cut(plain, 64)
+    if isinstance(short, list):
+        return _fewer(short, limit)
+    return to_json({"truncated": True})
+
+
+def _fewer(items: list[Any], limit: int) -> str:
+    keep = len(items)
+    while keep > 1:
+        keep //= 2
+        head, tail = items[: (keep + 1) // 2], items[len(items) - keep // 2 :]
+        text = to_json([*head, *tail])
+        if len(text.encode()) <= limit:
+            return text
+    return "[]"
+
+
+def _cut(value: Any, longest: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= longest else f"{value[:longest]}... [{len(value) - longest} more characters]"
+    if isinstance(value, dict):
+        return {key: _cut(item, longest) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cut(item, longest) for item in value]
+    return value
+
+
+def _cut_text(text: str, limit: int) -> str:
+    mark = f"... [cut, {len(text)} characters]"
+    return text.encode("utf-8", "replace")[: max(0, limit - len(mark))].decode("utf-8", "ignore") + mark
+
+
+_IMPORTANCE: Final = (
+    semconv.TOOL_ARGUMENTS, semconv.TOOL_RESULT, semconv.OUTPUT_MESSAGES, semconv.SYSTEM_INSTRUCTIONS,
+    semconv.TOOL_DEFINITIONS, semconv.INPUT_MESSAGES,
+)  # fmt: skip
+_RANK: Final = {name: rank for rank, name in enumerate(_IMPORTANCE)}
+_PLAIN_TEXT: Final = frozenset({semconv.TOOL_ARGUMENTS, semconv.TOOL_RESULT})
+
+
+class Content:
+    """What may be captured, and the one function that captures it."""
+
+    def __init__(self, settings: Settings, hook: Redact | None = None) -> None:
+        self.on_spans = settings.content_on_spans
+        self.on_events = settings.content_on_events
+        self.event = settings.details_event
+        self.finish_in_messages = settings.semconv == "pkg"
+        self._error_messages = settings.error_messages or self.on_spans
+        self._to_store = settings.content is None
+        self._limits = (settings.max_attribute_bytes, settings.max_span_bytes)
+        self._redaction = Redaction.of(settings, hook)
+
+    @property
+    def to_store(self) -> bool:
+        """Whether content goes beside spans, for a local store that nobody ships."""
+        return self._to_store and beside.wanted
+
+    @property
+    def wanted(self) -> bool:
+        """Whether any content is captured at all."""
+        return self.on_spans or self.on_events or self.to_store
+
+    @property
+    def messages_of_errors(self) -> bool:
+        """Whether messages of exceptions may ride on spans."""
+        return self._error_messages
+
+    def capture(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return content as attribute values: redacted, within the limits, each JSON or a plain text.
+
+        Args:
+            values: Content attribute (of `semconv.CONTENT_ATTRIBUTES`) and its value.
+        """
+        each, left = (STORE_SPAN_BYTES, STORE_SPAN_BYTES) if self.to_store else self._limits
+        out: dict[str, Any] = {}
+        cut: list[str] = []
+        for name in sorted(values, key=lambda name: _RANK.get(name, 99)):
+            text, shortened = self._one(name, values[name], min(each, left))
+            if shortened:
+                cut.append(name)
+            if text is not None:
+                out[name] = text
+                left -= len(text)
+        if cut:
+            out[semconv.TRUNCATED] = cut
+        return out
+
+    def _one(self, name: str, value: Any, limit: int) -> tuple[str | None, bool]:
+        value = self._redaction.hooked(value)
+        plain_text = isinstance(value, str) and name in _PLAIN_TEXT
+        text = self._redaction.text(value if plain_text else to_json(value))
+        if len(text) <= limit and (text.isascii() or len(text.encode("utf-8", "surrogatepass")) <= limit):
+            return (text if text.isascii() else text.encode("utf-8", "replace").decode()), False
+        if limit <= 0:
+            return None, True
+        if plain_text:
+            return _cut_text(text, limit), True
+        return self._redaction.text(fitted(value, limit)), True
+
+    def message(self, text: str) -> str:
+        """Return the text of an error, redacted and short enough for a status."""
+        return _cut_text(self._redaction.text(str(self._redaction.hooked(text))), 4_096) if len(text) > 4_096 else (  # noqa: PLR2004
+            self._redaction.text(str(self._redaction.hooked(text)))
+        )
+
+
+# -- beside the span ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Apart:
+    """Content of one span that no exporter may see.
+
+    Attributes:
+        attributes: Further span attributes.
+        exception: Further attributes of the span's `exception` event.
+        status: The status description.
+    """
+
+    attributes: dict[str, Any] = field(default_factory=dict)
+    exception: dict[str, str] = field(default_factory=dict)
+    status: str | None = None
+
+
+class Beside:
+    """Content by span id, from the moment a span is about to end until the local store has written it; bounded."""
+
+    MAX_SPANS: Final = 1_000
+    MAX_BYTES: Final = 64 * 1024 * 1024
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._lock = threading.Lock()
+        self._apart: OrderedDict[tuple[int, int], tuple[Apart, int]] = OrderedDict()
+        self._bytes = 0
+
+    def put(self, trace_id: int, span_id: int, apart: Apart) -> None:
+        """Keep the content of a span that is about to end."""
+        size = sum(len(value) for value in apart.attributes.values() if isinstance(value, str))
+        with self._lock:
+            self._apart[trace_id, span_id] = (apart, size)
+            self._bytes += size
+            while len(self._apart) > self.MAX_SPANS or (self._bytes > self.MAX_BYTES and len(self._apart) > 1):
+                _key, (_dropped, dropped_size) = self._apart.popitem(last=False)
+                self._bytes -= dropped_size
+
+    def take(self, trace_id: int, span_id: int) -> Apart | None:
+        """Return the content of a span, and forget it."""
+        with self._lock:
+            found = self._apart.pop((trace_id, span_id), None)
+            if found is None:
+                return None
+            self._bytes -= found[1]
+            return found[0]
+
+
+beside: Final = Beside()

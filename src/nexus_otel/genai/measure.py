@@ -1,0 +1,64 @@
+"""Facts of a history that are kept when its content is not: count, length, and what makes two histories the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from nexus_otel.genai.operations import Message, Part
+
+
+def text_bytes(text: str) -> int:
+    """Return the UTF-8 length of a text."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def message_bytes(messages: Iterable[Message]) -> int:
+    """Return the UTF-8 length of the texts, arguments and results of messages; nothing is serialised for it."""
+    return sum(_part_bytes(part) for message in messages for part in message.parts)
+
+
+def _part_bytes(part: Part) -> int:
+    return sum(_length(value) for key, value in part.items() if key not in {"type", "id", "name", "modality"})
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, str):
+        return text_bytes(value)
+    if isinstance(value, Mapping):
+        return sum(len(str(key)) + _length(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return sum(_length(item) for item in value)
+    return 0 if value is None else len(str(value))
+
+
+def fingerprints(messages: Sequence[Message]) -> list[int]:
+    """Return one hash per prefix of a history: element n is that of the first n + 1 messages.
+
+    Only meaningful within a process: built on the cached hashes of the strings themselves.
+    """
+    out: list[int] = []
+    value = 0
+    for message in messages:
+        value = hash((value, message.role, *(_key(part) for part in message.parts)))
+        out.append(value)
+    return out
+
+
+def _key(part: Part) -> int:
+    kind = part.get("type")
+    if kind == "text":
+        return hash((kind, part.get("content")))
+    if kind == "tool_call":
+        return hash((kind, part.get("id"), part.get("name")))
+    if kind == "tool_call_response":
+        return hash((kind, part.get("id"), _frozen(part.get("response"))))
+    return hash(kind)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return tuple((key, _frozen(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    return value if isinstance(value, str | int | float | bool) else None

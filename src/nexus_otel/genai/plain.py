@@ -1,0 +1,70 @@
+"""Any value as JSON: bounded in depth and size, safe with cycles, never by a foreign `repr`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from nexus_otel._guard import quietly
+
+MAX_DEPTH: Final = 24
+MAX_ITEMS: Final = 10_000
+_OPTIONS: Final = orjson.OPT_NON_STR_KEYS
+
+
+def to_json(value: Any) -> str:
+    """Return `value` as JSON text. Never raises; what has no JSON form appears as its type's name in angle brackets."""
+    try:
+        return orjson.dumps(value, default=_plain_once, option=_OPTIONS).decode()
+    except (TypeError, ValueError, RecursionError):
+        return orjson.dumps(to_plain(value), option=_OPTIONS).decode()
+
+
+def to_plain(value: Any, depth: int = 0) -> Any:
+    """Return `value` in dicts, lists, texts and numbers that JSON can hold."""
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)
+    if depth >= MAX_DEPTH:
+        return "..."
+    if isinstance(value, Mapping):
+        pairs = list(value.items())[:MAX_ITEMS]
+        return {str(to_plain(key, MAX_DEPTH)): to_plain(item, depth + 1) for key, item in pairs}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_plain(item, depth + 1) for item in list(value)[:MAX_ITEMS]]
+    return to_plain(_plain_once(value), depth + 1)
+
+
+def _plain_once(value: Any) -> Any:
+    """Return one level of an object that JSON does not know, as something it may know."""
+    dump = getattr(type(value), "model_dump", None)
+    if dump is not None:
+        plain = quietly(_dumped, value)
+        if plain is not None:
+            return plain
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, Mapping):
+        return dict(list(value.items())[:MAX_ITEMS])
+    if isinstance(value, Sequence | set | frozenset):
+        return list(value)[:MAX_ITEMS]
+    if isinstance(value, int):
+        return str(value)
+    return f"<{type(value).__name__}>"
+
+
+def _dumped(model: Any) -> Any:
+    return model.model_dump(mode="json", exclude_none=True, warnings=False)
+
+
+def is_reread(value: Any) -> bool:
+    """Whether reading `value` twice gives the same: a sequence or mapping, not an iterator."""
+    return isinstance(value, str | Sequence | Mapping) or not isinstance(value, Iterable)
