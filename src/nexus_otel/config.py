@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 CONTENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 EVENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"
@@ -253,6 +254,51 @@ def problems() -> list[str]:
     current()
     found, _said[:] = list(_said), []
     return found
+
+
+def disabled_instrumentations() -> frozenset[str]:
+    """Return the names in the standard `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`."""
+    text = variables().get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")
+    return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
+
+
+def resource_service_name() -> str | None:
+    """Return `service.name` of `OTEL_RESOURCE_ATTRIBUTES`, if it is there."""
+    for pair in variables().get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
+        name, _, value = pair.partition("=")
+        if name.strip() == "service.name" and value.strip():
+            return unquote(value.strip())
+    return None
+
+
+_random_key: bytes | None = None
+
+
+def hash_key() -> bytes:
+    """Return the key of the hashes: `NEXUS_HASH_KEY`, else a file in the store's folder, else random per process."""
+    global _random_key  # noqa: PLW0603 - one process, one key
+    chosen = current().hash_key
+    if chosen:
+        return chosen.encode()
+    if _random_key is None:
+        _random_key = _key_file(home() / "hash.key") or os.urandom(16)
+    return _random_key
+
+
+def _key_file(path: Path) -> bytes | None:
+    """Return the key in `path`, made if it is not there; None where that cannot be done."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return path.read_bytes()[:64] or None
+        with os.fdopen(descriptor, "wb") as file:
+            key = os.urandom(16)
+            file.write(key)
+        return key
+    except OSError:
+        return None
 
 
 def home() -> Path:

@@ -10,11 +10,14 @@ from nexus_otel._guard import quietly
 from nexus_otel.genai.content import without_blobs
 from nexus_otel.genai.measure import message_bytes
 from nexus_otel.genai.operations import (
+    AgentRun,
+    AgentTotals,
     Conversation,
     Failure,
     Inference,
     InferenceResult,
     Message,
+    Retry,
     ToolCall,
     ToolResult,
     Usage,
@@ -153,7 +156,8 @@ def tool_failure_facts(how: str, text: str, hasher: normal.Hasher) -> Attributes
 def tool_end(name: str, result: ToolResult, hasher: normal.Hasher) -> Attributes:
     """Return the facts of a finished tool call, with how it failed if it did."""
     facts = tool_answer_facts(name, result.answer, hasher)
-    failure = normal.tool_failure(name, result.answer)
+    said = answer_text(result.answer) if isinstance(result.answer, list) else result.answer
+    failure = normal.tool_failure(name, said)
     if result.is_error or failure is not None:
         how = "status" if result.is_error or failure is None else failure.how
         facts |= tool_failure_facts(how, answer_text(result.answer), hasher)
@@ -171,6 +175,58 @@ def answer_text(answer: Any) -> str:
         if any(texts):
             return " ".join(texts)
     return normal.normalise(answer)
+
+
+def agent_start(run: AgentRun) -> Attributes:
+    """Return what is known of an agent run when it starts."""
+    return known(
+        {
+            semconv.OPERATION: semconv.INVOKE_AGENT,
+            semconv.AGENT_NAME: run.name,
+            semconv.CONVERSATION_ID: run.conversation_id,
+        }
+    )
+
+
+def agent_end(totals: AgentTotals, *, with_usage: bool) -> Attributes:
+    """Return the totals of a run; `with_usage` adds the standard usage names to the ones of ours."""
+    out = known(
+        {
+            semconv.TOTAL_INPUT: totals.input_tokens,
+            semconv.TOTAL_OUTPUT: totals.output_tokens,
+            semconv.RESPONSE_FINISH_REASONS: totals.finish_reasons or None,
+            semconv.RUN_CLOSED_BY: totals.closed_by,
+        }
+    )
+    out[semconv.RUN_STEPS] = totals.steps
+    out[semconv.RUN_TOOL_CALLS] = totals.tool_calls
+    if with_usage:
+        out |= known({semconv.USAGE_INPUT: totals.input_tokens, semconv.USAGE_OUTPUT: totals.output_tokens})
+    return out
+
+
+def agent_content(totals: AgentTotals) -> Attributes:
+    """Return what a run was asked and what it answered."""
+    content: Attributes = {}
+    if totals.system:
+        content[semconv.SYSTEM_INSTRUCTIONS] = without_blobs(totals.system)
+    if totals.first_input:
+        content[semconv.INPUT_MESSAGES] = messages(totals.first_input)
+    if totals.last_output:
+        content[semconv.OUTPUT_MESSAGES] = messages(totals.last_output)
+    return content
+
+
+def retry(of: Retry, wait_s: float) -> Attributes:
+    """Return what is known of a retry by the provider's SDK."""
+    return known(
+        {
+            semconv.RETRY_ATTEMPT: of.attempt,
+            semconv.RETRY_WAIT: wait_s,
+            semconv.RETRY_CAUSE: of.cause,
+            semconv.STATUS_CODE: of.status,
+        }
+    )
 
 
 def failure(failed: Failure) -> Attributes:

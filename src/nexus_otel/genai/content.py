@@ -11,6 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from nexus_otel import semconv
 from nexus_otel._guard import report
 from nexus_otel.config import Settings, SettingError
@@ -18,6 +20,7 @@ from nexus_otel.genai.plain import to_json, to_plain
 
 STORE_SPAN_BYTES: Final = 8 * 1024 * 1024
 """Most content of one span in the local store."""
+_MESSAGE_BYTES: Final = 4_096
 _BLOB_KEPT: Final = 64
 """A blob no longer than its own description is kept as it is."""
 _REDACTED: Final = "[redacted]"
@@ -229,11 +232,18 @@ class Content:
             return _cut_text(text, limit), True
         return self._redaction.text(fitted(value, limit)), True
 
+    def structured(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return content as objects, for log events: redacted, within the limits."""
+        captured = self.capture(values)
+        return {
+            name: value if name in _PLAIN_TEXT or not isinstance(value, str) else orjson.loads(value)
+            for name, value in captured.items()
+        }
+
     def message(self, text: str) -> str:
         """Return the text of an error, redacted and short enough for a status."""
-        return _cut_text(self._redaction.text(str(self._redaction.hooked(text))), 4_096) if len(text) > 4_096 else (  # noqa: PLR2004
-            self._redaction.text(str(self._redaction.hooked(text)))
-        )
+        clean = self._redaction.text(str(self._redaction.hooked(text)))
+        return clean if len(clean) <= _MESSAGE_BYTES else _cut_text(clean, _MESSAGE_BYTES)
 
 
 # -- beside the span ---------------------------------------------------------------------------------------------------
@@ -255,35 +265,35 @@ class Apart:
 
 
 class Beside:
-    """Content by span id, from the moment a span is about to end until the local store has written it; bounded."""
+    """Content by span id, from just before a span ends until the local store has written it; bounded.
+
+    Attributes:
+        wanted: Whether a local store is there to take it.
+    """
 
     MAX_SPANS: Final = 1_000
-    MAX_BYTES: Final = 64 * 1024 * 1024
 
     def __init__(self) -> None:
         self.wanted = False
         self._lock = threading.Lock()
-        self._apart: OrderedDict[tuple[int, int], tuple[Apart, int]] = OrderedDict()
-        self._bytes = 0
+        self._apart: OrderedDict[tuple[int, int], Apart] = OrderedDict()
 
-    def put(self, trace_id: int, span_id: int, apart: Apart) -> None:
-        """Keep the content of a span that is about to end."""
-        size = sum(len(value) for value in apart.attributes.values() if isinstance(value, str))
+    def of(self, trace_id: int, span_id: int) -> Apart:
+        """Return the content kept for a span that is about to end."""
         with self._lock:
-            self._apart[trace_id, span_id] = (apart, size)
-            self._bytes += size
-            while len(self._apart) > self.MAX_SPANS or (self._bytes > self.MAX_BYTES and len(self._apart) > 1):
-                _key, (_dropped, dropped_size) = self._apart.popitem(last=False)
-                self._bytes -= dropped_size
+            found = self._apart.get((trace_id, span_id))
+            if found is None:
+                found = self._apart[trace_id, span_id] = Apart()
+                if len(self._apart) > self.MAX_SPANS:
+                    self._apart.popitem(last=False)
+            return found
 
     def take(self, trace_id: int, span_id: int) -> Apart | None:
         """Return the content of a span, and forget it."""
+        if not self._apart:
+            return None
         with self._lock:
-            found = self._apart.pop((trace_id, span_id), None)
-            if found is None:
-                return None
-            self._bytes -= found[1]
-            return found[0]
+            return self._apart.pop((trace_id, span_id), None)
 
 
 beside: Final = Beside()

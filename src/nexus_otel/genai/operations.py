@@ -65,25 +65,35 @@ class Inference:
         operation: chat, text_completion or generate_content.
         address: Host of the provider, with its `port`.
         stream: Whether the answer was asked for as a stream.
-        client: What made the call; calls of one client belong together more likely than others.
+        client: `id()` of what made the call; calls of one client belong together more likely than others.
+        history: `id()` of the list of messages: a loop often appends to one list.
         request: Reads the request's parameters, as attribute name and value.
         conversation: Reads what the model was given.
+        offers_tools: Whether the model may ask for tools: cheap to know before anything is read.
     """
 
     provider: str
     model: str | None
     request: Callable[[], Mapping[str, Any]]
     conversation: Callable[[], Conversation]
+    offers_tools: bool = False
     operation: str = semconv.CHAT
     address: str | None = None
     port: int | None = None
     stream: bool = False
-    client: object = None
+    client: int = 0
+    history: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AskedCall:
-    """A tool call that a model asked for: its id, the tool's name, the arguments as given (object or text)."""
+    """A tool call that a model asked for.
+
+    Attributes:
+        id: Of the call.
+        name: The tool's.
+        arguments: As given, object or text.
+    """
 
     id: str | None
     name: str
@@ -176,6 +186,61 @@ class Failure:
     type: str
     message: str | None = None
     code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an operation ended.
+
+    Attributes:
+        failure: How it failed, if it did.
+        exception: The exception that said so.
+        stream: closed, abandoned or cancelled where a stream was not read to its end.
+        first_chunk_s: Seconds from the request to the first chunk of a stream.
+        chunk_gaps_s: Seconds between the chunks that followed.
+        duration_s: How long it took, where that was measured and not derived.
+        end_ns: When it ended, in nanoseconds since the epoch; now when not given.
+    """
+
+    failure: Failure | None = None
+    exception: BaseException | None = None
+    stream: str | None = None
+    first_chunk_s: float | None = None
+    chunk_gaps_s: Sequence[float] = ()
+    duration_s: float | None = None
+    end_ns: int | None = None
+
+
+@dataclass(slots=True)
+class AgentTotals:
+    """What an agent run came to.
+
+    Attributes:
+        steps: Model calls.
+        tool_calls: Tool calls that were answered.
+        input_tokens: Sum over the model calls, with `output_tokens`.
+        finish_reasons: Of the last model call.
+        first_input: The messages of the first model call, with the `system` instructions and `tools`.
+        last_output: The messages of the last answer.
+        closed_by: What ended it other than its last answer: idle, exit, parent, limit.
+    """
+
+    steps: int = 0
+    tool_calls: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    finish_reasons: tuple[str, ...] = ()
+    first_input: Sequence[Message] = ()
+    system: Sequence[Part] = ()
+    last_output: Sequence[Message] = ()
+    closed_by: str | None = None
+
+    def add(self, used: Usage) -> None:
+        """Add the tokens of one model call; what the provider did not say counts as unknown, not as 0."""
+        if used.input_tokens is not None:
+            self.input_tokens = (self.input_tokens or 0) + used.input_tokens
+        if used.output_tokens is not None:
+            self.output_tokens = (self.output_tokens or 0) + used.output_tokens
 
 
 def answered_calls(messages: Sequence[Message]) -> list[Part]:

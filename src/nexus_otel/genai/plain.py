@@ -68,3 +68,15 @@ def _dumped(model: Any) -> Any:
 def is_reread(value: Any) -> bool:
     """Whether reading `value` twice gives the same: a sequence or mapping, not an iterator."""
     return isinstance(value, str | Sequence | Mapping) or not isinstance(value, Iterable)
+
+
+def item(value: Any, name: str) -> Any:
+    """Return a field of a mapping or an attribute of an object; None where there is none or it was left out.
+
+    SDKs take both forms for the same thing, and mark what was not given by objects of types of their own.
+    """
+    found = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    return None if type(found).__name__ in _NOT_GIVEN else found
+
+
+_NOT_GIVEN: Final = frozenset({"NotGiven", "Omit"})

@@ -1,0 +1,1 @@
+"""Activation: import hooks, providers, exit."""

@@ -1,0 +1,82 @@
+"""The end of the process: open streams and runs end, what waits is sent within the time allowed, the summary is shown."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from nexus_otel import config
+from nexus_otel._guard import guard
+from nexus_otel.engine import streams
+from nexus_otel.engine.driver import runs
+
+if TYPE_CHECKING:
+    from nexus_otel.bootstrap.pipeline import Pipeline
+
+FIRST_PROCESS: Final = "_NEXUS_FIRST_PID"
+"""Variable with the id of the first process that recorded: only it prints a summary, none of its children."""
+
+_pipelines: list[tuple[Pipeline, Any]] = []
+_registered = False
+
+
+def at_exit(pipeline: Pipeline, made: Any) -> None:
+    """Close `pipeline` when the process ends; called when the first span is wanted, after the provider exists.
+
+    Exit handlers run last in, first out: ours must come before the provider's own shutdown.
+    """
+    global _registered  # noqa: PLW0603 - once per process
+    _pipelines.append((pipeline, made))
+    if not _registered:
+        _registered = True
+        atexit.register(_leave)
+
+
+def claim_summary() -> None:
+    """Let this process print the summary, unless one above it already does."""
+    if not config.variables().get(FIRST_PROCESS):
+        config.set_variable(FIRST_PROCESS, str(os.getpid()))
+
+
+def end_all() -> None:
+    """End the streams and runs that are open."""
+    with guard("ending open streams"):
+        streams.end_open()
+    with guard("ending open runs"):
+        runs.close_all()
+
+
+def flush(timeout_s: float) -> bool:
+    """Write and send what waits, for at most `timeout_s` seconds; whether all of it is delivered."""
+    limit = time.monotonic() + timeout_s
+    return all([pipeline.flush(max(0.0, limit - time.monotonic())) for pipeline, _ in _pipelines])
+
+
+def _leave() -> None:
+    end_all()
+    limit = time.monotonic() + config.current().exit_timeout_s
+    for pipeline, _ in _pipelines:
+        with guard("closing at exit"):
+            pipeline.close(max(0.0, limit - time.monotonic()))
+    with guard("printing the summary"):
+        _summary()
+
+
+def _summary() -> None:
+    wanted = config.current().summary
+    local = any(pipeline.plan.local for pipeline, _ in _pipelines)
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    first = config.variables().get(FIRST_PROCESS) == str(os.getpid())
+    if not local or not first or wanted == "never" or (wanted == "auto" and not terminal):
+        return
+    from nexus_otel.export.read import read_store
+
+    made = {f"{trace_id:032x}" for _, ends in _pipelines for trace_id in ends.traces}
+    spans = [span for span in read_store(config.home(), pid=os.getpid()).spans if span.trace_id in made]
+    if spans:
+        from nexus_otel.cli.summary import render_summary
+
+        render_summary(spans, sys.stderr)

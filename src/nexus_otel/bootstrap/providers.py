@@ -1,0 +1,160 @@
+"""The tracer provider: the application's if there is one, else ours, made when the first span is wanted.
+
+Until then a stand-in is the global provider. It is set without the API's own "set once", so that an application that
+sets its provider later does so without a warning, and wins: tracers already given out follow it, and our processors
+join it.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+
+from nexus_otel import config
+from nexus_otel._guard import guard, note_once, report
+from nexus_otel.bootstrap import leaving
+from nexus_otel.bootstrap.pipeline import Pipeline
+from nexus_otel.bootstrap.plan import Plan, guest_plan, own_plan
+from nexus_otel.config import SettingError
+from nexus_otel.engine.driver import runs
+from nexus_otel.genai.own import own
+
+_PROVIDER_VARIABLE: Final = "OTEL_PYTHON_TRACER_PROVIDER"
+
+
+class RunEnds(SpanProcessor):
+    """Ends inferred runs whose ambient parent ends, and remembers which traces this process made."""
+
+    def __init__(self) -> None:
+        self.traces: deque[int] = deque(maxlen=64)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the interface's
+        if span.parent is None:
+            self.traces.append(span.context.trace_id)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        with guard("ending the runs under a span"):
+            runs.close_under(span.context.span_id)
+
+
+class FollowingTracer(trace.ProxyTracer):
+    """A tracer of whichever provider is the global one now."""
+
+    def __init__(self, stand_in: StandInProvider, *names: Any, **more: Any) -> None:
+        super().__init__(*names, **more)
+        self._stand_in = stand_in
+        self._names, self._more = names, more
+        self._followed: Any = None
+        self._current: Any = None
+
+    @property
+    def _tracer(self) -> trace.Tracer:
+        provider = self._stand_in.effective()
+        if provider is not self._followed:
+            self._current = provider.get_tracer(*self._names, **self._more)
+            self._followed = provider
+        tracer: trace.Tracer = self._current
+        return tracer
+
+
+class StandInProvider(trace.ProxyTracerProvider):
+    """The global provider while nobody has set one."""
+
+    def __init__(self, *, launched: bool) -> None:
+        self._launched = launched
+        self._lock = threading.RLock()
+        self._own: TracerProvider | None = None
+        self._joined: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._last: Any = None
+        self._run_ends = RunEnds()
+
+    def get_tracer(self, *names: Any, **more: Any) -> trace.Tracer:
+        """Return a tracer that follows the global provider."""
+        return FollowingTracer(self, *names, **more)
+
+    def effective(self) -> Any:
+        """Return the provider that makes the spans now: the application's, else ours, built here."""
+        provider = trace._TRACER_PROVIDER
+        if provider is self or provider is None:
+            return self._own or self._build()
+        if provider is not self._last:
+            self.join(provider)
+            self._last = provider
+        return provider
+
+    def _build(self) -> TracerProvider:
+        with self._lock:
+            if self._own is None:
+                self._own = self._built()
+            return self._own
+
+    def _built(self) -> TracerProvider:
+        settings = config.current()
+        plan = Plan(local=True)
+        try:
+            plan = own_plan(settings)
+        except SettingError as error:
+            note_once("destinations", "nexus-otel: %s; spans stay in the local store", error)
+        except Exception as error:  # noqa: BLE001 - ours
+            report("reading where spans go", error)
+        pipeline = Pipeline(plan)
+        provider = TracerProvider(resource=pipeline.resource, shutdown_on_exit=False)
+        self._add(provider, pipeline)
+        own.traces = True
+        own.meter_provider = pipeline.meter_provider
+        own.logger_provider = pipeline.logger_provider
+        leaving.at_exit(pipeline, self._run_ends)
+        return provider
+
+    def join(self, provider: Any) -> None:
+        """Add our processors to a provider of somebody else, once."""
+        with self._lock, guard("joining the application's tracer provider"):
+            if provider in self._joined:
+                return
+            self._joined.add(provider)
+            own.traces = False
+            own.meter_provider = own.logger_provider = None
+            if not hasattr(provider, "add_span_processor"):
+                note_once("provider", "nexus-otel: %s takes no span processors", type(provider).__name__)
+                return
+            pipeline = Pipeline(guest_plan(config.current(), launched=self._launched), provider)
+            self._add(provider, pipeline)
+            leaving.at_exit(pipeline, self._run_ends)
+
+    def _add(self, provider: Any, pipeline: Pipeline) -> None:
+        provider.add_span_processor(self._run_ends)
+        for processor in pipeline.processors:
+            provider.add_span_processor(processor)
+
+
+_stand_in: StandInProvider | None = None
+
+
+def install(*, launched: bool) -> None:
+    """Stand in for the global provider, or join it if there is one.
+
+    Args:
+        launched: Whether `nexus-instrument` or `nexus_otel.auto` started this.
+    """
+    global _stand_in  # noqa: PLW0603 - one process, one global provider
+    if _stand_in is None:
+        _stand_in = StandInProvider(launched=launched)
+    if trace._TRACER_PROVIDER is None:
+        if not config.variables().get(_PROVIDER_VARIABLE):
+            trace._TRACER_PROVIDER = _stand_in
+    elif trace._TRACER_PROVIDER is not _stand_in:
+        _stand_in.join(trace._TRACER_PROVIDER)
+
+
+def remove() -> None:
+    """Stand in no more; a provider that was built stays until the process ends."""
+    if trace._TRACER_PROVIDER is _stand_in and _stand_in is not None and _stand_in._own is None:
+        trace._TRACER_PROVIDER = None
+
+

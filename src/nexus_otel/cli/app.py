@@ -1,0 +1,135 @@
+"""`nexus-otel`: its commands and options, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from nexus_otel import config
+from nexus_otel._version import __version__
+from nexus_otel.cli.runs import NothingFoundError
+from nexus_otel.cli.store import say
+from nexus_otel.config import NexusError
+
+NOTHING: Final = 1
+USAGE: Final = 2
+_PIPE: Final = 141
+"""What a shell reports for a program whose reader left."""
+_INTERRUPTED: Final = 130
+
+_RUN_HELP: Final = "RUN is a run's id, its first characters (4 or more), or `last`."
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="nexus-otel", message="%(prog)s %(version)s")
+@click.pass_context
+def commands(context: click.Context) -> None:
+    """Show what your agents did. Record a run with: nexus-instrument python agent.py."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(USAGE)
+
+
+@commands.command()
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs."
+)
+@click.option("--status", type=click.Choice(["ok", "error", "open"]), help="Only runs that ended so.")
+@click.option("--since", metavar="WHEN", help="Only runs since then: 30m, 2h, 1d, or a date or time.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def traces(limit: int, status: str | None, since: str | None, *, as_json: bool) -> None:
+    """List the recorded runs, newest first."""
+    from nexus_otel.cli import traces as command
+
+    command.traces(limit, status, since, as_json=as_json)
+
+
+@commands.command(epilog=_RUN_HELP)
+@click.argument("run", required=False)
+@click.option("--content", is_flag=True, help="Each step's new messages, tool arguments and results.")
+@click.option("--span", metavar="ID", help="Everything of one span; its first characters are enough.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, with content.")
+def show(run: str | None, span: str | None, *, content: bool, as_json: bool) -> None:
+    """Show a run as a tree; the newest if none is named."""
+    from nexus_otel.cli import show as command
+
+    if span is not None:
+        command.show_span(run, span, as_json=as_json)
+    else:
+        command.show_run(run or "last", content=content, as_json=as_json)
+
+
+@commands.command(epilog=_RUN_HELP)
+@click.argument("runs", metavar="[RUN]...", nargs=-1)
+def export(runs: tuple[str, ...]) -> None:
+    """Write runs as OTLP JSON, a request a line; everything if none is named."""
+    from nexus_otel.cli import export as command
+
+    command.export(runs)
+
+
+@commands.command()
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds."
+)
+@click.pass_context
+def flush(context: click.Context, timeout: float) -> None:
+    """Send what could not be sent yet, to the destinations that this environment sets."""
+    from nexus_otel.cli import flush as command
+
+    if not command.flush(timeout):
+        context.exit(NOTHING)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code.
+
+    Args:
+        arguments: The command line without the program's name; the process's own when not given.
+    """
+    _never_fail_to_encode()
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        for line in config.problems():
+            say(line)
+        return commands.main(arguments, "nexus-otel", standalone_mode=False) or 0
+    except NothingFoundError as error:
+        say(str(error))
+        return NOTHING
+    except NexusError as error:
+        say(str(error))
+    except click.ClickException as error:
+        say(" ".join(error.format_message().split()))
+    except click.exceptions.Abort:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        say(f"cannot read {error.filename or config.home()}: {error.strerror or error}")
+    return USAGE
+
+
+def _never_fail_to_encode() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,1 @@
+"""Drives every wrapped call once: sync, async, streams and async streams."""

@@ -1,0 +1,52 @@
+"""The frames that stand in a caller's stack while a wrapped call runs.
+
+`warnings.warn(stacklevel=n)` skips frames of files whose name holds both `importlib` and `_bootstrap` (the standard
+library's `_is_internal_frame`, 3.11 to 3.14): with this name for the file, a warning that a library raises inside a
+wrapped call is attributed to the line of the application, as it is without us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Wrapper = Callable[[Any, Any, Any, Any], Any]
+"""What wrapt calls: with the bound method, its instance, the arguments by position and by name."""
+
+
+def calling(begin: Wrapper) -> Wrapper:
+    """Return a wrapper that makes the call inside the step that `begin` gives, or plainly where it gives none."""
+
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        step = begin(wrapped, instance, args, kwargs)
+        if step is None:
+            return wrapped(*args, **kwargs)
+        with step:
+            value = wrapped(*step.args, **step.kwargs)
+        return step.settle(value)
+
+    return call
+
+
+def calling_async(begin: Wrapper) -> Wrapper:
+    """Return the same for a method that is awaited."""
+
+    async def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        step = begin(wrapped, instance, args, kwargs)
+        if step is None:
+            return await wrapped(*args, **kwargs)
+        with step:
+            value = await wrapped(*step.args, **step.kwargs)
+        return step.settle(value)
+
+    return call
+
+
+def calling_later(begin: Wrapper, defer: Callable[[Callable[[], Any], Any], Any]) -> Wrapper:
+    """Return a wrapper for a method that makes its call later: `defer` gets the value, and what begins the step."""
+
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        value = wrapped(*args, **kwargs)
+        return defer(lambda: begin(wrapped, instance, args, kwargs), value)
+
+    return call

@@ -1,0 +1,265 @@
+"""One life of a wrapped call: begin, value or error, end; the same for sync, async and streams."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.trace import Span
+
+from nexus_otel import config
+from nexus_otel._guard import guard, report
+from nexus_otel.engine import scope
+from nexus_otel.engine.runs import Place, Runs
+from nexus_otel.engine.target import Call, Fold, Target
+from nexus_otel.genai.operations import (
+    Conversation,
+    Failure,
+    Inference,
+    InferenceResult,
+    Outcome,
+    Retry,
+    ToolCall,
+    ToolResult,
+)
+from nexus_otel.genai.plain import is_reread
+from nexus_otel.genai.recorder import Recorder
+
+runs: Final = Runs()
+"""The runs of this process: shared, for one loop may use several libraries."""
+
+
+class Step:
+    """A wrapped call that is recorded: current while it runs, ended exactly once."""
+
+    __slots__ = ("_context", "_once", "_started_s", "_token", "args", "call", "kwargs", "place", "target")
+
+    def __init__(self, target: Target, call: Call) -> None:
+        self.target = target
+        self.call = call
+        self.args = call.args
+        self.kwargs = call.kwargs
+        self.place: Place | None = None
+        self._once = threading.Lock()
+        self._started_s = time.perf_counter()
+        self._context: Context | None = None
+        self._token: object = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its end was recorded."""
+        return self._once.locked()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it began."""
+        return time.perf_counter() - self._started_s
+
+    def __enter__(self) -> Step:
+        if self._context is not None:
+            self._token = scope.enter(self._context)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            scope.leave(self._token)
+        if error is not None:
+            self.failed(error)
+
+    def settle(self, value: Any) -> Any:
+        """Return what the caller gets for `value`, and see to it that the step ends."""
+        try:
+            if self.target.settle is not None:
+                return self.target.settle(self, value)
+            self.done(value)
+        except Exception as error:  # noqa: BLE001 - ours: the caller gets the value
+            report(f"reading what {self.target.name} returned", error)
+            self.finish(None)
+        return value
+
+    def done(self, value: Any) -> None:
+        """End with the value that the library returned."""
+        result = None
+        if self.wanted and self.target.response is not None:
+            with guard(f"reading what {self.target.name} returned"):
+                result = self.target.response(value)
+        self.finish(result)
+
+    def failed(self, error: BaseException) -> None:
+        """End with the exception that the library raised."""
+        if _is_control_flow(error):
+            self.finish(None, stream="cancelled")
+            return
+        failure = Failure(type(error).__name__)
+        with guard(f"reading the failure of {self.target.name}"):
+            failure = self.target.failure(error)
+        self.finish(None, failure, error)
+
+    def finish(
+        self,
+        result: Any,
+        failure: Failure | None = None,
+        error: BaseException | None = None,
+        **more: Any,
+    ) -> None:
+        """End once: whoever comes second changes nothing.
+
+        Args:
+            result: What came of it, as the target's reader gives it.
+            failure: How it failed, with the exception `error`.
+            more: Further fields of `Outcome`.
+        """
+        if not self._once.acquire(blocking=False):
+            return
+        with guard(f"ending {self.target.name}"):
+            self._end(result, Outcome(failure, error, duration_s=self.elapsed_s, **more))
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody wants what the call returned."""
+        return True
+
+    def _end(self, result: Any, outcome: Outcome) -> None:
+        raise NotImplementedError
+
+
+class ModelStep(Step):
+    """A model call."""
+
+    __slots__ = ("_conversation", "_taps", "operation", "recorder", "span")
+
+    def __init__(self, recorder: Recorder, target: Target, call: Call, operation: Inference, here: Context) -> None:
+        super().__init__(target, call)
+        self.recorder = recorder
+        self.operation = operation
+        self._conversation: Conversation | None = None
+        self._taps = self._tap()
+        parent = here
+        if config.current().infer_runs and not self._taps and (operation.offers_tools or len(runs)):
+            self._read()
+            if self._conversation is not None:
+                with guard("finding the run of a model call"):
+                    self.place = runs.join(recorder, operation, self._conversation, here)
+        if self.place is not None:
+            parent = self.place.context
+        self.span: Span = recorder.start_inference(operation, parent)
+        self._context = scope.owned(here, self.span, self)
+        if self._conversation is None and not self._taps and self.span.is_recording():
+            self._read()
+
+    def _tap(self) -> bool:
+        """Record the content arguments that are iterators as the library reads them; whether there is any."""
+        tapped = {n: v for n in self.target.content if (v := self.kwargs.get(n)) is not None and not is_reread(v)}
+        if not tapped:
+            return False
+        seen: dict[str, list[Any]] = {name: [] for name in tapped}
+        self.kwargs = {**self.kwargs, **{name: _recorded(value, seen[name]) for name, value in tapped.items()}}
+        self.call.kwargs = {**self.call.kwargs, **seen}
+        return True
+
+    def _read(self) -> None:
+        with guard(f"reading the request of {self.target.name}"):
+            self._conversation = self.operation.conversation()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the response is read: by a span that records, or to find the rest of a run."""
+        return self.place is not None or self.span.is_recording()
+
+    @property
+    def times_chunks(self) -> bool:
+        """Whether the time between the chunks of a stream is measured."""
+        return self.recorder.times_chunks
+
+    def fold(self) -> Fold | None:
+        """Return a fold for the answer's events; None where nobody wants them."""
+        return self.target.fold() if self.wanted and self.target.fold is not None else None
+
+    def _end(self, result: InferenceResult | None, outcome: Outcome) -> None:
+        if self._taps and self.span.is_recording():
+            self._read()
+        self.recorder.end_inference(self.span, self.operation, self._conversation, result, outcome)
+        if self.place is not None:
+            with guard("keeping the run of a model call"):
+                runs.ended(self.place, self._conversation, result, outcome)
+
+
+class ToolStep(Step):
+    """A tool's execution."""
+
+    __slots__ = ("_tool", "recorder", "span")
+
+    def __init__(self, recorder: Recorder, target: Target, call: Call, tool: ToolCall, here: Context) -> None:
+        super().__init__(target, call)
+        self.recorder = recorder
+        self._tool = tool
+        run = runs.claim(tool) if config.current().infer_runs else None
+        parent = run.context if run is not None else here
+        self.span: Span = recorder.start_tool(tool, parent, run.agent.name if run is not None else None)
+        self._context = scope.current(here, self.span)
+
+    def _end(self, result: ToolResult | None, outcome: Outcome) -> None:
+        self.recorder.end_tool(self.span, self._tool, result, outcome)
+
+
+class RetryStep(Step):
+    """The wait of a provider's SDK between two tries of a model call."""
+
+    __slots__ = ("_owner", "_retry")
+
+    def __init__(self, target: Target, call: Call, retry: Retry, owner: ModelStep) -> None:
+        super().__init__(target, call)
+        self._owner = owner
+        self._retry = retry
+
+    def _end(self, _result: Any, outcome: Outcome) -> None:
+        if outcome.failure is None and not self._owner.ended:
+            self._owner.recorder.retry(self._owner.span, self._retry, self.elapsed_s)
+
+
+def begin(recorder: Recorder, target: Target, call: Call) -> Step | None:
+    """Return the step of a call, or None where the call is none of ours: it is then made plainly."""
+    try:
+        return _begin(recorder, target, call)
+    except Exception as error:  # noqa: BLE001 - ours: the call is made all the same
+        report(f"reading a call of {target.name}", error)
+        return None
+
+
+def _begin(recorder: Recorder, target: Target, call: Call) -> Step | None:
+    here = otel_context.get_current()
+    if scope.suppressed(here):
+        return None
+    operation = target.request(call)
+    owner = here.get(scope.OWNER)
+    owner = owner if isinstance(owner, ModelStep) and not owner.ended else None
+    match operation:
+        case Inference() if owner is None and not scope.foreign_owner(here):
+            return ModelStep(recorder, target, call, operation, here)
+        case ToolCall():
+            return ToolStep(recorder, target, call, operation, here)
+        case Retry() if owner is not None:
+            return RetryStep(target, call, operation, owner)
+    return None
+
+
+def _recorded(values: Iterable[Any], seen: list[Any]) -> Iterator[Any]:
+    """Yield `values`, keeping those that were asked for."""
+    for value in values:
+        seen.append(value)
+        yield value
+
+
+def _is_control_flow(error: BaseException) -> bool:
+    """Whether an exception ends a call without being a failure: cancellation, or a coroutine closed."""
+    return isinstance(error, GeneratorExit) or type(error).__name__ == "CancelledError"
+
+
+Begin = Callable[[Any, Any, Any, Any], Step | None]

@@ -1,0 +1,169 @@
+"""Putting the targets of a library in place when it is imported, and taking them off again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Collection
+from typing import Any, ClassVar
+
+import wrapt
+
+from nexus_otel._guard import guard, logger, quietly, report
+from nexus_otel.engine import _bootstrap_importlib as frames
+from nexus_otel.engine.driver import Step, begin
+from nexus_otel.engine.target import Call, Target
+from nexus_otel.genai.content import Redact
+from nexus_otel.genai.recorder import Recorder
+
+
+class Replacement:
+    """An attribute of a class that is replaced, and can be put back."""
+
+    def __init__(self, owner: Any, name: str, ours: Any) -> None:
+        self._owner = owner
+        self._name = name
+        self._original = owner.__dict__[name]
+        self._ours = ours
+        self.active = True
+        setattr(owner, name, ours)
+
+    def undo(self) -> None:
+        """Put the original back; where another wrapper sits on ours, ours stays beneath it and does nothing."""
+        self.active = False
+        if self._owner.__dict__.get(self._name) is self._ours:
+            setattr(self._owner, self._name, self._original)
+
+
+class Instrumentor:
+    """What every instrumentor is: a table of targets. Instances are alike; what is in place belongs to the class.
+
+    Attributes:
+        package: The distribution, for versions in messages.
+        requires: Requirements, as `instrumentation_dependencies` returns them.
+        targets: The methods that are wrapped.
+        replacements: `(module, Class.attribute, make)`: replaced by what `make` gives for the original.
+    """
+
+    package: ClassVar[str]
+    requires: ClassVar[tuple[str, ...]] = ()
+    targets: ClassVar[tuple[Target, ...]] = ()
+    replacements: ClassVar[tuple[tuple[str, str, Callable[[Any], Any]], ...]] = ()
+
+    _lock: ClassVar[threading.RLock] = threading.RLock()
+    _recorder: ClassVar[Recorder | None] = None
+    _in_place: ClassVar[list[Replacement]]
+    _generation: ClassVar[int] = 0
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._in_place = []
+
+    @property
+    def is_instrumented_by_opentelemetry(self) -> bool:
+        """Whether this library is instrumented, as the ecosystem's instrumentors tell it."""
+        return type(self)._recorder is not None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return the requirements on the library."""
+        return self.requires
+
+    def instrument(
+        self,
+        *,
+        tracer_provider: Any = None,
+        meter_provider: Any = None,
+        logger_provider: Any = None,
+        redact: Redact | None = None,
+        **_more: Any,
+    ) -> None:
+        """Wrap the library, now if it is imported, else when it will be. A second call changes nothing.
+
+        Args:
+            tracer_provider: Where spans go; the global provider when not given.
+            meter_provider: Where metrics go; the global provider when not given.
+            logger_provider: Where log events go; the global provider when not given.
+            redact: Applied to each text that is captured; returns what may be kept of it.
+
+        Raises:
+            SettingError: A setting that names a file names one that cannot be used.
+        """
+        cls = type(self)
+        with cls._lock:
+            if cls._recorder is not None:
+                return
+            cls._recorder = Recorder(cls.__module__, tracer_provider, meter_provider, logger_provider, redact)
+            cls._generation += 1
+            generation = cls._generation
+        for module in dict.fromkeys([*(t.module for t in cls.targets), *(p[0] for p in cls.replacements)]):
+            _when_imported(module, lambda loaded: cls._bind(loaded, generation))
+
+    def uninstrument(self, **_more: Any) -> None:
+        """Take everything off again; the library has its very own objects back."""
+        cls = type(self)
+        with cls._lock:
+            cls._recorder = None
+            for replacement in reversed(cls._in_place):
+                with guard("taking a wrapper off"):
+                    replacement.undo()
+            cls._in_place.clear()
+
+    @classmethod
+    def _bind(cls, module: Any, generation: int) -> None:
+        with cls._lock:
+            if cls._recorder is None or generation != cls._generation:
+                return
+            for target in cls.targets:
+                if target.module == module.__name__:
+                    cls._place(module, target.name, target.optional, lambda o, t=target: cls._wrapper(o, t))
+            for name, path, make in cls.replacements:
+                if name == module.__name__:
+                    cls._place(module, path, True, make)
+
+    @classmethod
+    def _place(cls, module: Any, path: str, optional: bool, make: Callable[[Any], Any]) -> None:
+        owner_name, _, name = path.rpartition(".")
+        owner = getattr(module, owner_name, None)
+        original = owner.__dict__.get(name) if owner is not None else None
+        if original is None:
+            if not optional:
+                _missing(cls.package, f"{module.__name__}.{path}")
+            return
+        with guard(f"wrapping {path}"):
+            cls._in_place.append(Replacement(owner, name, make(original)))
+
+    @classmethod
+    def _wrapper(cls, original: Any, target: Target) -> Any:
+        recorder, generation = cls._recorder, cls._generation
+
+        def started(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | None:
+            if recorder is None or cls._recorder is None or generation != cls._generation:
+                return None
+            return begin(recorder, target, Call(wrapped, instance, args, kwargs))
+
+        if target.deferred is not None:
+            return wrapt.FunctionWrapper(original, frames.calling_later(started, target.deferred))
+        awaited = inspect.iscoroutinefunction(inspect.unwrap(original))
+        return wrapt.FunctionWrapper(original, (frames.calling_async if awaited else frames.calling)(started))
+
+
+def _when_imported(module: str, bind: Callable[[Any], None]) -> None:
+    """Call `bind` with the module, now or when it is imported; what goes wrong in it never fails the import."""
+
+    def hook(loaded: Any) -> None:
+        try:
+            bind(loaded)
+        except Exception as error:  # noqa: BLE001 - ours: the application's import goes on
+            report(f"instrumenting {module}", error)
+
+    if module in sys.modules:
+        hook(sys.modules[module])
+    else:
+        wrapt.register_post_import_hook(hook, module)
+
+
+def _missing(package: str, symbol: str) -> None:
+    version = quietly(importlib.metadata.version, package) or "of unknown version"
+    logger.warning("nexus-otel: %s %s has no %s; its calls are not recorded", package, version, symbol)

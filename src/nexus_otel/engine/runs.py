@@ -1,0 +1,530 @@
+"""Agent runs inferred from the model calls of hand-written loops: which call belongs to which run.
+
+A run opens at the first model call that offers tools with no agent above it, and goes on with every call that answers
+what its model asked for, by the ids of the tool calls. Fake and caching providers repeat ids: where one id is open in
+several runs, the message prefix decides, then the very objects handed back, the task or thread, the client, and last
+the order in which they were asked.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span
+
+from nexus_otel import config, semconv
+from nexus_otel._guard import guard, note_once
+from nexus_otel.engine.scope import AGENT
+from nexus_otel.genai.measure import fingerprints
+from nexus_otel.genai.operations import (
+    AgentRun,
+    AgentTotals,
+    AskedCall,
+    Conversation,
+    Failure,
+    Inference,
+    InferenceResult,
+    Outcome,
+    Part,
+    ToolCall,
+    ToolResult,
+    answered_calls,
+)
+from nexus_otel.genai.recorder import Recorder
+
+MAX_OPEN: Final = 10_000
+MAX_AWAITED: Final = 256
+"""Unanswered tool calls that one run may hold; the oldest is forgotten."""
+MAX_WITH_CONTENT: Final = 256
+"""Open runs that hold their input and output for the root's end; the others keep their totals only."""
+_MAX_FINISHED: Final = 2_000
+_SWEEP_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class Awaited:
+    """A tool call that the model asked for and nobody has answered yet."""
+
+    asked: AskedCall
+    since_ns: int
+    known: bool | None
+    schema: Any
+    executed: bool = False
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class Run:
+    """One open run.
+
+    Attributes:
+        span: Its root; never current.
+        context: The root as the parent of what the run does, with the ambient baggage.
+        ambient: The span that was current when it opened.
+        prefix: Fingerprint of its last request's messages, with their number.
+        resumable: Whether a request with the same prefix goes on with it: after a failure or a pause.
+        signature: What tells its agent from another: instructions and tools.
+        parent: The run whose tool it is part of.
+    """
+
+    agent: AgentRun
+    recorder: Recorder
+    span: Span
+    context: Context
+    ambient: trace.SpanContext
+    client: int
+    signature: int
+    start_ns: int
+    parent: Run | None = None
+    tools: dict[str, Any] = field(default_factory=dict)
+    totals: AgentTotals = field(default_factory=AgentTotals)
+    awaited: OrderedDict[str, Awaited] = field(default_factory=OrderedDict)
+    prefix: int = 0
+    prefix_length: int = 0
+    history: int = 0
+    resumable: bool = False
+    failed: Failure | None = None
+    error: BaseException | None = None
+    response_id: str | None = None
+    in_flight: int = 0
+    last_ns: int = 0
+    closed: bool = False
+
+    def upwards(self) -> Iterator[Run]:
+        """Yield this run and those it is part of."""
+        run: Run | None = self
+        while run is not None:
+            yield run
+            run = run.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model call stands: its run, the parent of its span, and whether it only serves a tool of the run."""
+
+    run: Run
+    context: Context
+    aside: bool = False
+
+
+_last_run: ContextVar[weakref.ref[Run] | None] = ContextVar("nexus_otel_last_run", default=None)
+"""The run of the last model call in this task or thread."""
+
+
+class Runs:
+    """The table of open runs of this process. Re-entrant: a collected stream may end a call at any point."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._open: OrderedDict[int, Run] = OrderedDict()
+        self._by_call: dict[str, list[Run]] = {}
+        self._by_response: dict[str, list[Run]] = {}
+        self._by_prefix: dict[int, list[Run]] = {}
+        self._by_ambient: dict[int, list[Run]] = {}
+        self._finished: OrderedDict[Any, trace.SpanContext] = OrderedDict()
+        self._sweeper: threading.Thread | None = None
+        self._pid = os.getpid()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    # -- a model call begins -------------------------------------------------------------------------------------------
+
+    def join(
+        self, recorder: Recorder, operation: Inference, conversation: Conversation, ambient: Context
+    ) -> Place | None:
+        """Return where a model call belongs, in a run opened now if it is the first; None for a call of no run.
+
+        Args:
+            recorder: Records the run, if it is opened here.
+            operation: The call.
+            conversation: What the model was given.
+            ambient: The context of the call.
+        """
+        request = _Request(operation, conversation, ambient)
+        now_ns = time.time_ns()
+        with self._lock:
+            self._check_process()
+            run = self._continued(request)
+            if run is None:
+                run = self._opened(recorder, request, now_ns)
+            if run is None:
+                return self._aside(request)
+            self._answer(run, request.answers, now_ns)
+            self._advance(run, request, now_ns)
+        _last_run.set(weakref.ref(run))
+        return Place(run, run.context)
+
+    def _continued(self, request: _Request) -> Run | None:
+        candidates = [run for run in self._candidates(request) if _same_ambient(run, request.here)]
+        if len(candidates) < 2:  # noqa: PLR2004 - nothing to decide
+            return candidates[0] if candidates else None
+        last = _last_of_this_task()
+
+        def likeness(run: Run) -> tuple[bool, ...]:
+            same_list = run.history == request.operation.history
+            return _has_prefix(run, request.prefixes), same_list, run is last, run.client == request.operation.client
+
+        return max(candidates, key=likeness)
+
+    def _candidates(self, request: _Request) -> list[Run]:
+        found: dict[int, Run] = {}
+        for answer in request.answers:
+            for run in self._by_call.get(answer.get("id") or "", ()):
+                found[id(run)] = run
+        if found:
+            return list(found.values())
+        if request.conversation.continues is not None:
+            return list(self._by_response.get(request.conversation.continues, ()))
+        return self._same_history(request)
+
+    def _same_history(self, request: _Request) -> list[Run]:
+        """Return the runs of this task that wait for another try, or whose model's questions were passed over."""
+        last = _last_of_this_task()
+        for length in range(len(request.prefixes), 0, -1):
+            for run in self._by_prefix.get(request.prefixes[length - 1], ()):
+                mine = run is last or run.history == request.operation.history
+                again = run.resumable or length < len(request.prefixes)
+                if mine and again and run.in_flight <= 0:
+                    return [run]
+        return []
+
+    def _opened(self, recorder: Recorder, request: _Request, now_ns: int) -> Run | None:
+        conversation = request.conversation
+        if not conversation.tools or not conversation.opens_run or _has_agent(request.ambient):
+            return None
+        signature = _signature(conversation)
+        parent = self._awaiting_parent(request, signature)
+        base = request.ambient if parent is None else _under(parent, request)
+        agent = AgentRun(agent_name())
+        span = recorder.start_agent(agent, base, self._links(request), now_ns)
+        ambient = trace.get_current_span(base).get_span_context()
+        context = trace.set_span_in_context(span, request.ambient)
+        run = Run(agent, recorder, span, context, ambient, request.operation.client, signature, now_ns, parent)
+        if recorder.content.wanted:
+            run.totals.first_input = tuple(conversation.messages or ())
+            run.totals.system = conversation.system
+        self._open[id(run)] = run
+        if ambient.is_valid:
+            self._by_ambient.setdefault(ambient.span_id, []).append(run)
+        self._limit()
+        self._watch()
+        return run
+
+    def _aside(self, request: _Request) -> Place | None:
+        """Return the place of a call without tools that a tool of a run makes meanwhile; None where there is none."""
+        if request.conversation.tools:
+            return None
+        run = self._awaiting_parent(request, None)
+        if run is None:
+            return None
+        for above in run.upwards():
+            above.totals.steps += 1
+        return Place(run, _under(run, request), aside=True)
+
+    def _limit(self) -> None:
+        """Keep the number of open runs, and how many of them hold content, within bounds."""
+        if len(self._open) > MAX_OPEN:
+            note_once("open runs", "nexus-otel: more than %d agent runs are open; the oldest are closed", MAX_OPEN)
+            self._close(next(iter(self._open.values())), "limit")
+        if len(self._open) > MAX_WITH_CONTENT:
+            old = next(itertools.islice(reversed(self._open.values()), MAX_WITH_CONTENT, None))
+            old.totals.first_input = old.totals.system = old.totals.last_output = ()
+
+    def _awaiting_parent(self, request: _Request, signature: int | None) -> Run | None:
+        """Return the run of this task that waits for its tools: a model call made meanwhile is one of theirs.
+
+        Not one with the same instructions and tools: that is the same agent, asked anew.
+        """
+        run = _last_of_this_task()
+        if run is None or run.closed or not run.awaited or run.signature == signature:
+            return None
+        return run if _same_ambient(run, request.here) else None
+
+    def _links(self, request: _Request) -> list[Link]:
+        """Return a link to the finished run that this conversation went on from, if it is remembered."""
+        keys: list[Any] = [("call", answer.get("id")) for answer in request.answers]
+        keys += [("prefix", prefix) for prefix in reversed(request.prefixes[:-1])]
+        found = next((self._finished[key] for key in keys if key in self._finished), None)
+        return [Link(found)] if found is not None else []
+
+    def _advance(self, run: Run, request: _Request, now_ns: int) -> None:
+        self._forget_prefix(run)
+        if request.prefixes:
+            run.prefix, run.prefix_length = request.prefixes[-1], len(request.prefixes)
+            self._by_prefix.setdefault(run.prefix, []).append(run)
+        run.history = request.operation.history
+        run.in_flight += 1
+        run.resumable = False
+        run.failed = None
+        run.last_ns = now_ns
+        for above in run.upwards():
+            above.totals.steps += 1
+        self._open.move_to_end(id(run))
+
+    def _answer(self, run: Run, answers: Sequence[Part], now_ns: int) -> None:
+        for answer in answers:
+            awaited = run.awaited.pop(answer.get("id") or "", None)
+            if awaited is None:
+                continue
+            self._forget_call(run, awaited.asked.id)
+            for above in run.upwards():
+                above.totals.tool_calls += 1
+            if not awaited.executed:
+                with guard("deriving a tool span"):
+                    _derive(run, awaited, answer, now_ns)
+
+    # -- a model call ends ---------------------------------------------------------------------------------------------
+
+    def ended(
+        self, place: Place, conversation: Conversation | None, result: InferenceResult | None, outcome: Outcome
+    ) -> None:
+        """Take what came of a model call of a run: it waits for answers, waits for another try, or is finished."""
+        run, now_ns = place.run, time.time_ns()
+        with self._lock:
+            if run.closed or self._pid != os.getpid():
+                return
+            run.last_ns = now_ns
+            if result is not None:
+                for above in run.upwards():
+                    above.totals.add(result.usage)
+            if place.aside:
+                return
+            run.in_flight -= 1
+            if result is not None:
+                self._take(run, conversation, result, now_ns)
+            if outcome.failure is not None:
+                run.failed, run.resumable = outcome.failure, True
+            elif outcome.stream is not None or (result is not None and "pause" in result.finish_reasons):
+                run.resumable = True
+            elif not run.awaited and run.in_flight <= 0:
+                self._close(run, None)
+
+    def _take(
+        self, run: Run, conversation: Conversation | None, result: InferenceResult, now_ns: int
+    ) -> None:
+        run.totals.finish_reasons = result.finish_reasons
+        if run.recorder.content.wanted:
+            run.totals.last_output = tuple(result.output)
+        if conversation is not None and conversation.tools:
+            run.tools = {str(tool.get("name")): tool.get("parameters") for tool in conversation.tools}
+        if run.response_id is not None:
+            _remove(self._by_response, run.response_id, run)
+        run.response_id = result.id
+        if result.id is not None:
+            self._by_response.setdefault(result.id, []).append(run)
+        for asked in result.calls:
+            if asked.id is None:
+                continue
+            known = asked.name in run.tools if run.tools else None
+            run.awaited[asked.id] = Awaited(asked, now_ns, known, run.tools.get(asked.name))
+            self._by_call.setdefault(asked.id, []).append(run)
+            if len(run.awaited) > MAX_AWAITED:
+                oldest, _ = run.awaited.popitem(last=False)
+                self._forget_call(run, oldest)
+
+    # -- tools that run where we see them ------------------------------------------------------------------------------
+
+    def claim(self, call: ToolCall) -> Run | None:
+        """Return the run of this task that asked for a tool call being executed, and give the call its id."""
+        run = _last_of_this_task()
+        if run is None or run.closed or not run.awaited:
+            return None
+        with self._lock:
+            waiting = [a for a in run.awaited.values() if not a.executed and a.asked.name == call.name]
+            same = [a for a in waiting if a.asked.arguments is call.arguments] or [
+                a for a in waiting if a.asked.arguments == call.arguments
+            ]
+            if not same:
+                return None
+            same[0].executed = True
+            call.id = same[0].asked.id
+            call.known = same[0].known
+            return run
+
+    # -- ending runs ---------------------------------------------------------------------------------------------------
+
+    def _close(self, run: Run, why: str | None) -> None:
+        if run.closed:
+            return
+        run.closed = True
+        self._open.pop(id(run), None)
+        _remove(self._by_ambient, run.ambient.span_id, run)
+        for call_id in run.awaited:
+            self._forget_call(run, call_id)
+            self._remember(("call", call_id), run)
+        self._forget_prefix(run)
+        if run.prefix_length:
+            self._remember(("prefix", run.prefix), run)
+        if run.response_id is not None:
+            _remove(self._by_response, run.response_id, run)
+        run.totals.closed_by = why
+        end_ns = max(run.last_ns, run.start_ns)
+        outcome = Outcome(run.failed, None, duration_s=(end_ns - run.start_ns) / 1e9, end_ns=end_ns)
+        run.recorder.end_agent(run.span, run.agent, run.totals, outcome)
+        run.awaited.clear()
+
+    def _remember(self, key: Any, run: Run) -> None:
+        self._finished[key] = run.span.get_span_context()
+        while len(self._finished) > _MAX_FINISHED:
+            self._finished.popitem(last=False)
+
+    def close_under(self, span_id: int) -> None:
+        """End the runs whose ambient parent has ended."""
+        if span_id not in self._by_ambient:
+            return
+        with self._lock:
+            for run in list(self._by_ambient.get(span_id, ())):
+                self._close(run, "parent")
+
+    def close_idle(self, idle_s: float) -> None:
+        """End the runs without activity for `idle_s` seconds."""
+        limit_ns = time.time_ns() - int(idle_s * 1e9)
+        with self._lock:
+            for run in [run for run in self._open.values() if run.last_ns < limit_ns and run.in_flight <= 0]:
+                self._close(run, "idle")
+
+    def close_all(self) -> None:
+        """End every open run: the process ends, or the instrumentation is taken off."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._check_process()
+                return
+            for run in list(self._open.values()):
+                self._close(run, "exit")
+
+    def _check_process(self) -> None:
+        """Forget the runs of the parent process in a forked child: they are not ours to end."""
+        if self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        self._open.clear()
+        self._by_call.clear()
+        self._by_response.clear()
+        self._by_prefix.clear()
+        self._by_ambient.clear()
+        self._sweeper = None
+
+    def _watch(self) -> None:
+        if self._sweeper is None or not self._sweeper.is_alive():
+            self._sweeper = threading.Thread(target=_sweep, args=(weakref.ref(self),), name="nexus-otel-runs", daemon=True)
+            self._sweeper.start()
+
+    def _forget_call(self, run: Run, call_id: str | None) -> None:
+        if call_id is not None:
+            _remove(self._by_call, call_id, run)
+
+    def _forget_prefix(self, run: Run) -> None:
+        if run.prefix_length:
+            _remove(self._by_prefix, run.prefix, run)
+
+
+def _remove(table: dict[Any, list[Run]], key: Any, run: Run) -> None:
+    runs = table.get(key)
+    if runs is None:
+        return
+    if run in runs:
+        runs.remove(run)
+    if not runs:
+        del table[key]
+
+
+def _sweep(runs: weakref.ref[Runs]) -> None:
+    """End idle runs from time to time, as long as there are any."""
+    idle_s = config.current().run_idle_s
+    while True:
+        time.sleep(min(_SWEEP_S, idle_s))
+        table = runs()
+        if table is None or not len(table):
+            if table is not None:
+                table._sweeper = None  # noqa: SLF001 - its own thread
+            return
+        with guard("ending idle runs"):
+            table.close_idle(idle_s)
+        del table
+
+
+def _derive(run: Run, awaited: Awaited, answer: Part, now_ns: int) -> None:
+    """Record the execution of a tool that was seen only by its answer."""
+    asked = awaited.asked
+    call = ToolCall(asked.name, asked.arguments, asked.id, schema=awaited.schema, known=awaited.known)
+    span = run.recorder.start_tool(call, run.context, run.agent.name, awaited.since_ns, **{semconv.DERIVED: True})
+    result = ToolResult(answer.get("response"), is_error=bool(answer.get("is_error")))
+    run.recorder.end_tool(span, call, result, Outcome(end_ns=max(now_ns, awaited.since_ns)))
+
+
+class _Request:
+    """A model call as the table sees it."""
+
+    __slots__ = ("ambient", "answers", "conversation", "here", "operation", "prefixes")
+
+    def __init__(self, operation: Inference, conversation: Conversation, ambient: Context) -> None:
+        self.operation = operation
+        self.conversation = conversation
+        self.ambient = ambient
+        self.here = trace.get_current_span(ambient).get_span_context()
+        self.answers = answered_calls(conversation.messages or ())
+        self.prefixes = fingerprints(conversation.messages or ())
+
+
+def _under(run: Run, request: _Request) -> Context:
+    """Return the parent of what a tool of `run` does: the span around it where there is one of the run's trace."""
+    if request.here.trace_id == run.span.get_span_context().trace_id:
+        return request.ambient
+    return trace.set_span_in_context(run.span, request.ambient)
+
+
+def _last_of_this_task() -> Run | None:
+    reference = _last_run.get()
+    run = reference() if reference is not None else None
+    while run is not None and run.closed and run.parent is not None:
+        run = run.parent
+    return run
+
+
+def _same_ambient(run: Run, here: trace.SpanContext) -> bool:
+    """Whether a call is still in the trace that its run was opened in."""
+    own = run.span.get_span_context().trace_id
+    return here.trace_id in (run.ambient.trace_id, own) if here.is_valid else not run.ambient.is_valid
+
+
+def _has_prefix(run: Run, prefixes: Sequence[int]) -> bool:
+    return 0 < run.prefix_length <= len(prefixes) and prefixes[run.prefix_length - 1] == run.prefix
+
+
+def _has_agent(ambient: Context) -> bool:
+    if ambient.get(AGENT):
+        return True
+    attributes = getattr(trace.get_current_span(ambient), "attributes", None)
+    return bool(attributes) and attributes.get(semconv.OPERATION) == semconv.INVOKE_AGENT
+
+
+def _signature(conversation: Conversation) -> int:
+    system = tuple(str(part.get("content")) for part in conversation.system)
+    return hash((system, tuple(str(tool.get("name")) for tool in conversation.tools)))
+
+
+def agent_name() -> str:
+    """Return the name of the agent that this process is: the service's, else the script's."""
+    return config.current().service_name or config.resource_service_name() or _script_name()
+
+
+def _script_name() -> str:
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name:
+        return str(spec.name).removesuffix(".__main__")
+    path = sys.argv[0] if sys.argv else ""
+    return Path(path).stem if path not in ("", "-c", "-") else "agent"

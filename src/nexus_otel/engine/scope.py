@@ -1,0 +1,59 @@
+"""Which span of ours owns the work in the current context."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context, create_key
+from opentelemetry.trace import Span, set_span_in_context
+
+from nexus_otel._guard import quietly
+
+OWNER: Final = create_key("nexus-otel-model-step")
+"""Context key of the open model step: inner layers find it and only add to it."""
+AGENT: Final = create_key("nexus-otel-agent")
+"""Context key that is set under an agent span of ours: no run is inferred there."""
+_SUPPRESS_KEY: Final = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
+_GENAI_KEY: Final = "opentelemetry.genai.client.inference.context"
+"""Context key by which `opentelemetry-util-genai` (1.3b0) marks an open model call."""
+
+
+def suppressed(context: Context) -> bool:
+    """Whether somebody asked that nothing be instrumented here."""
+    return bool(context.get(_SUPPRESS_KEY) or context.get("suppress_instrumentation"))
+
+
+def foreign_owner(context: Context) -> bool:
+    """Whether an official GenAI instrumentation owns the model call of this context."""
+    return context.get(_GENAI_KEY) is not None
+
+
+def owned(context: Context, span: Span, step: object) -> Context:
+    """Return `context` with `span` current and owned by `step`, so that other layers make no span for the same call."""
+    owning = Context({**set_span_in_context(span, context), OWNER: step})
+    module = sys.modules.get("opentelemetry.util.genai._inference_invocation")
+    if module is None:
+        return owning
+    mark = quietly(getattr(module, "InferenceData", None) or object)
+    return Context({**owning, _GENAI_KEY: mark})
+
+
+def current(context: Context, span: Span) -> Context:
+    """Return `context` with `span` current."""
+    return set_span_in_context(span, context)
+
+
+def enter(context: Context) -> object:
+    """Make a context current and return what `leave` needs; only ever used around a call in one frame."""
+    return otel_context.attach(context)
+
+
+def leave(token: Any) -> None:
+    """Undo `enter`; silent where the frame was closed from another context, which the API would log as an error."""
+    runtime = getattr(otel_context, "_RUNTIME_CONTEXT", None)
+    if runtime is None:
+        otel_context.detach(token)
+    else:
+        quietly(runtime.detach, token)

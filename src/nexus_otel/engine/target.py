@@ -1,0 +1,76 @@
+"""What is wrapped, and the call as its reader sees it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nexus_otel.genai.operations import Failure, InferenceResult, Operation, ToolResult
+
+if TYPE_CHECKING:
+    from nexus_otel.engine.driver import Step
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a wrapped method, before it is made.
+
+    Attributes:
+        wrapped: The bound method.
+        instance: What it is bound to.
+        args: By position.
+        kwargs: By name.
+    """
+
+    wrapped: Any
+    instance: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """The arguments by name, however they were passed."""
+        if not self.args:
+            return self.kwargs
+        return inspect.signature(self.wrapped).bind_partial(*self.args, **self.kwargs).arguments
+
+
+class Fold(Protocol):
+    """Gathers the events of a stream: strings and numbers are copied as an event passes, no event is kept."""
+
+    def add(self, event: Any, /) -> None:
+        """Take what is needed of one event."""
+
+    def result(self) -> InferenceResult:
+        """Return what the events amount to so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One method that is wrapped, and how it is read.
+
+    Attributes:
+        module: Where the method is defined.
+        name: `Class.method` in it.
+        request: Reads the call; None: the call is none of ours.
+        response: Reads what the call returned.
+        failure: Reads the exception that it raised.
+        fold: Makes the fold for a streamed answer.
+        settle: Takes the value returned: gives back what the caller gets, and sees to it that the step ends.
+        deferred: For a method that makes its call later: given how to begin a step and what it returned.
+        content: Arguments that hold content; where one is an iterator it is recorded as the library reads it.
+        optional: A library without it is no cause for a warning.
+    """
+
+    module: str
+    name: str
+    request: Callable[[Call], Operation | None]
+    response: Callable[[Any], InferenceResult | ToolResult | None] | None = None
+    failure: Callable[[BaseException], Failure] = field(default=lambda error: Failure(type(error).__name__, str(error)))
+    fold: Callable[[], Fold] | None = None
+    settle: Callable[[Step, Any], Any] | None = None
+    deferred: Callable[[Callable[[], Step | None], Any], Any] | None = None
+    content: tuple[str, ...] = ()
+    optional: bool = False

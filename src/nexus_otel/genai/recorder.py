@@ -1,0 +1,285 @@
+"""Operations and results as spans, metrics and log events: the only caller of Tracer, Meter and Logger."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
+
+from nexus_otel import _version, config, normal, semconv
+from nexus_otel._guard import guard
+from nexus_otel.genai import attributes as of
+from nexus_otel.genai.content import Apart, Content, Redact, beside
+from nexus_otel.genai.metrics import Meters
+from nexus_otel.genai.own import is_real, own
+from nexus_otel.genai.operations import (
+    AgentRun,
+    AgentTotals,
+    Conversation,
+    Failure,
+    Inference,
+    InferenceResult,
+    Outcome,
+    Retry,
+    ToolCall,
+    ToolResult,
+)
+
+_UNKNOWN_TOOL: Final = "unknown_tool"
+_TOOL_ERROR: Final = "tool_error"
+
+
+class Recorder:
+    """Records the operations of one instrumentation scope.
+
+    Args:
+        scope: The instrumentor's module name.
+        tracer_provider: Where spans go; the global provider when not given.
+        meter_provider: Where metrics go; the global provider when not given.
+        logger_provider: Where log events go; the global provider when not given.
+        redact: The user's hook, applied to each captured text.
+    """
+
+    def __init__(
+        self,
+        scope: str,
+        tracer_provider: Any = None,
+        meter_provider: Any = None,
+        logger_provider: Any = None,
+        redact: Redact | None = None,
+    ) -> None:
+        settings = config.current()
+        self._scope = scope
+        self._tracer: Tracer = trace.get_tracer(
+            scope, _version.__version__, tracer_provider, schema_url=semconv.SCHEMA_URL
+        )
+        self._meters = Meters(scope, meter_provider, settings)
+        self._logger_provider = logger_provider
+        self._qualified_errors = settings.semconv == "pkg"
+        self._agent_usage = settings.agent_usage
+        self.content = Content(settings, redact)
+        self.hasher = normal.Hasher(config.hash_key())
+
+    @property
+    def times_chunks(self) -> bool:
+        """Whether the time between the chunks of a stream is measured: only where a meter takes it."""
+        return self._meters.wanted
+
+    # -- starting ------------------------------------------------------------------------------------------------------
+
+    def start_inference(self, operation: Inference, parent: Context | None) -> Span:
+        """Start the span of a model call under `parent`, the current context when not given."""
+        name = f"{operation.operation} {operation.model}" if operation.model else operation.operation
+        return self._tracer.start_span(
+            name, parent, SpanKind.CLIENT, of.inference_start(operation), record_exception=False
+        )
+
+    def start_agent(self, run: AgentRun, parent: Context | None, links: list[Link], start_ns: int) -> Span:
+        """Start the span of an agent run."""
+        name = f"{semconv.INVOKE_AGENT} {run.name}" if run.name else semconv.INVOKE_AGENT
+        attributes = of.agent_start(run)
+        return self._tracer.start_span(name, parent, SpanKind.INTERNAL, attributes, links, start_ns)
+
+    def start_tool(
+        self, call: ToolCall, parent: Context | None, agent: str | None, start_ns: int | None = None, **extra: Any
+    ) -> Span:
+        """Start the span of a tool's execution; `extra` sets further attributes."""
+        attributes = of.tool_start(call, agent)
+        if extra:
+            attributes |= extra
+        name = f"{semconv.EXECUTE_TOOL} {call.name}"
+        return self._tracer.start_span(name, parent, SpanKind.INTERNAL, attributes, None, start_ns)
+
+    # -- ending --------------------------------------------------------------------------------------------------------
+
+    def end_inference(
+        self,
+        span: Span,
+        operation: Inference,
+        conversation: Conversation | None,
+        result: InferenceResult | None,
+        outcome: Outcome,
+    ) -> None:
+        """Set everything known of a model call and end its span."""
+        attributes: dict[str, Any] = {}
+        recording = span.is_recording()
+        try:
+            with guard("describing a model call"):
+                if recording:
+                    attributes = self._inference_attributes(operation, conversation, result)
+            with guard("describing a failed model call"):
+                if recording:
+                    self._finish(span, attributes, outcome)
+            with guard("recording the content of a model call"):
+                if recording and self.content.wanted:
+                    self._inference_content(span, attributes, operation, conversation, result)
+        finally:
+            span.end()
+        with guard("recording the metrics of a model call"):
+            if self._meters.wanted:
+                self._meters.inference(operation, result, outcome)
+
+    def _inference_attributes(
+        self, operation: Inference, conversation: Conversation | None, result: InferenceResult | None
+    ) -> dict[str, Any]:
+        attributes = dict(operation.request())
+        if conversation is not None:
+            attributes |= of.conversation_facts(conversation)
+        if result is not None:
+            attributes |= of.inference_end(result)
+        return attributes
+
+    def _inference_content(
+        self,
+        span: Span,
+        attributes: Mapping[str, Any],
+        operation: Inference,
+        conversation: Conversation | None,
+        result: InferenceResult | None,
+    ) -> None:
+        values = of.conversation_content(conversation) if conversation is not None else {}
+        if result is not None and result.output:
+            values[semconv.OUTPUT_MESSAGES] = of.output_messages(
+                result.output, result.finish_reasons, with_reasons=self.content.finish_in_messages
+            )
+        if self.content.on_events or self.content.event:
+            details = of.inference_start(operation) | dict(attributes)
+            self._emit_details(span, details, self.content.structured(values) if self.content.on_events else {})
+        self._set_content(span, values)
+
+    def end_tool(self, span: Span, call: ToolCall, result: ToolResult | None, outcome: Outcome) -> None:
+        """Set everything known of a tool's execution and end its span."""
+        duration_s = outcome.duration_s
+        failed = outcome.failure
+        try:
+            with guard("describing a tool call"):
+                if span.is_recording():
+                    failed = self._tool(span, call, result, outcome)
+        finally:
+            span.end(outcome.end_ns)
+        with guard("recording the metrics of a tool call"):
+            if self._meters.wanted and duration_s is not None:
+                self._meters.tool(call, duration_s, failed)
+
+    def _tool(self, span: Span, call: ToolCall, result: ToolResult | None, outcome: Outcome) -> Failure | None:
+        attributes = of.tool_arguments_facts(call, self.hasher)
+        failure = outcome.failure
+        if result is not None:
+            attributes |= of.tool_end(call.name, result, self.hasher)
+            if failure is None and (result.is_error or call.known is False):
+                failure = _answered_failure(call, result)
+        elif failure is not None:
+            text = f"{failure.type}: {failure.message or ''}"
+            attributes |= of.tool_failure_facts("status", text, self.hasher)
+        self._finish(span, attributes, Outcome(failure, outcome.exception, outcome.stream))
+        if self.content.wanted:
+            values = {semconv.TOOL_ARGUMENTS: call.arguments}
+            if result is not None:
+                values[semconv.TOOL_RESULT] = result.answer
+            self._set_content(span, {name: value for name, value in values.items() if value is not None})
+        return failure
+
+    def end_agent(self, span: Span, run: AgentRun, totals: AgentTotals, outcome: Outcome) -> None:
+        """Set the totals of an agent run and end its span at its last activity."""
+        try:
+            with guard("describing an agent run"):
+                if span.is_recording():
+                    self._finish(span, of.agent_end(totals, with_usage=self._agent_usage), outcome)
+                    if self.content.wanted:
+                        self._set_content(span, of.agent_content(totals))
+        finally:
+            span.end(outcome.end_ns)
+        with guard("recording the metrics of an agent run"):
+            if self._meters.wanted:
+                self._meters.agent(run, totals, outcome)
+
+    def retry(self, span: Span, retry: Retry, wait_s: float) -> None:
+        """Record that the provider's SDK waited for `wait_s` seconds and tries again, as an event of the model span."""
+        span.add_event(semconv.RETRY_EVENT, of.retry(retry, wait_s))
+
+    # -- failures ------------------------------------------------------------------------------------------------------
+
+    def _finish(self, span: Span, attributes: dict[str, Any], outcome: Outcome) -> None:
+        """Set the attributes, and how it failed if it did: in one call, status unset on success."""
+        if outcome.stream is not None:
+            attributes[semconv.STREAM_OUTCOME] = outcome.stream
+        if outcome.first_chunk_s is not None:
+            attributes[semconv.RESPONSE_FIRST_CHUNK] = outcome.first_chunk_s
+        if outcome.failure is None:
+            span.set_attributes(attributes)
+            return
+        attributes |= of.failure(outcome.failure)
+        if self._qualified_errors and outcome.exception is not None:
+            attributes[semconv.ERROR_TYPE] = _qualified(outcome.exception)
+        span.set_attributes(attributes)
+        self._set_failed(span, attributes, outcome)
+
+    def _set_failed(self, span: Span, attributes: Mapping[str, Any], outcome: Outcome) -> None:
+        failure = outcome.failure
+        assert failure is not None  # noqa: S101 - for the type checker: the caller's branch
+        message = self.content.message(failure.message) if failure.message else None
+        aloud = self.content.messages_of_errors
+        span.set_status(StatusCode.ERROR, message if aloud else of.fixed_message(attributes))
+        event: dict[str, Any] = {}
+        if outcome.exception is not None and not self._qualified_errors:
+            event = {semconv.EXCEPTION_TYPE: _qualified(outcome.exception)}
+            event[semconv.EXCEPTION_STACKTRACE] = _frames(outcome.exception)
+            if aloud and message:
+                event[semconv.EXCEPTION_MESSAGE] = message
+            span.add_event(semconv.EXCEPTION_EVENT, event)
+        if message and not aloud and self.content.to_store:
+            spoken = {semconv.EXCEPTION_MESSAGE: message} if event else {}
+            self._apart(span).exception.update(spoken)
+            self._apart(span).status = message
+
+    # -- content -------------------------------------------------------------------------------------------------------
+
+    def _set_content(self, span: Span, values: Mapping[str, Any]) -> None:
+        if self.content.on_spans:
+            span.set_attributes(self.content.capture(values))
+        elif self.content.to_store:
+            self._apart(span).attributes.update(self.content.capture(values))
+
+    def _apart(self, span: Span) -> Apart:
+        context = span.get_span_context()
+        return beside.of(context.trace_id, context.span_id)
+
+    def _emit_details(self, span: Span, attributes: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+        from opentelemetry._logs import LogRecord, SeverityNumber, get_logger, get_logger_provider
+
+        provider = self._logger_provider or get_logger_provider()
+        if not is_real(provider):
+            provider = own.logger_provider
+        logger = get_logger(self._scope, _version.__version__, provider, semconv.SCHEMA_URL)
+        logger.emit(
+            LogRecord(
+                timestamp=time.time_ns(),
+                context=trace.set_span_in_context(span),
+                severity_number=SeverityNumber.DEBUG,
+                severity_text="DEBUG",
+                event_name=semconv.DETAILS_EVENT,
+                attributes={**attributes, **content},
+            )
+        )
+
+
+def _answered_failure(call: ToolCall, result: ToolResult) -> Failure:
+    text = of.answer_text(result.answer)
+    fallback = _UNKNOWN_TOOL if call.known is False else _TOOL_ERROR
+    return Failure(normal.error_name(text) or fallback, text)
+
+
+def _qualified(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _frames(error: BaseException) -> str:
+    """Return where an exception came from as file, line and function: no source line, no value."""
+    frames = traceback.extract_tb(error.__traceback__, limit=-32) if error.__traceback__ else []
+    return "\n".join(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}' for frame in frames)

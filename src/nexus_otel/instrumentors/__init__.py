@@ -1,0 +1,1 @@
+"""One file per library: a table of targets and pure readers."""

@@ -1,0 +1,105 @@
+"""Anthropic's content blocks as message parts of the conventions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from nexus_otel.genai.plain import item, to_plain
+
+Part = dict[str, Any]
+
+
+def parts(content: Any) -> list[Part]:
+    """Return the parts of a message's content: a text, or blocks as dicts or objects."""
+    if content is None:
+        return []
+    if isinstance(content, str):
+        return [{"type": "text", "content": content}]
+    return [_part(block) for block in content]
+
+
+def answer(content: Any) -> Any:
+    """Return a tool's answer: a lone text as that text, blocks as parts, anything else as it is."""
+    if not isinstance(content, list | tuple):
+        return content
+    found = parts(content)
+    if len(found) == 1 and found[0].get("type") == "text":
+        return found[0]["content"]
+    return found
+
+
+def json_or_text(text: str) -> Any:
+    """Return the object that `text` is the JSON of, else the text: a model's arguments may be cut or malformed."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _part(block: Any) -> Part:
+    if isinstance(block, str):
+        return {"type": "text", "content": block}
+    kind = str(item(block, "type"))
+    if kind.endswith("_tool_result") and kind != "tool_result":
+        return _server_result(block, kind)
+    reader = _READERS.get(kind)
+    return reader(block) if reader is not None else _other(block, kind)
+
+
+def _tool_result(block: Any) -> Part:
+    part = {"type": "tool_call_response", "id": item(block, "tool_use_id"), "response": answer(item(block, "content"))}
+    if item(block, "is_error"):
+        part["is_error"] = True
+    return part
+
+
+def _media(block: Any) -> Part:
+    kind = item(block, "type")
+    source = item(block, "source")
+    mime = item(source, "media_type")
+    match item(source, "type"):
+        case "base64":
+            return {"type": "blob", "modality": kind, "mime_type": mime, "content": item(source, "data")}
+        case "text":
+            return {"type": "blob", "modality": kind, "mime_type": mime or "text/plain", "content": item(source, "data")}
+        case "url":
+            return {"type": "uri", "modality": kind, "uri": item(source, "url")}
+        case "file":
+            return {"type": "file", "modality": kind, "file_id": item(source, "file_id")}
+        case "content":
+            return {"type": kind, "content": parts(item(source, "content"))}
+    return _other(block, str(kind))
+
+
+def _server_call(block: Any) -> Part:
+    name = item(block, "name")
+    return {
+        "type": "server_tool_call", "id": item(block, "id"), "name": name,
+        "server_tool_call": {"type": name, "input": to_plain(item(block, "input"))},
+    }  # fmt: skip
+
+
+def _server_result(block: Any, kind: str) -> Part:
+    response = {"type": kind.removesuffix("_tool_result"), "content": to_plain(item(block, "content"))}
+    return {"type": "server_tool_call_response", "id": item(block, "tool_use_id"), "server_tool_call_response": response}
+
+
+def _other(block: Any, kind: str) -> Part:
+    plain = to_plain(block)
+    return {**plain, "type": kind} if isinstance(plain, Mapping) else {"type": kind}
+
+
+_READERS: Final[Mapping[str, Callable[[Any], Part]]] = {
+    "text": lambda block: {"type": "text", "content": item(block, "text")},
+    "thinking": lambda block: {"type": "reasoning", "content": item(block, "thinking")},
+    "redacted_thinking": lambda _block: {"type": "reasoning", "content": ""},
+    "tool_use": lambda block: {
+        "type": "tool_call", "id": item(block, "id"), "name": item(block, "name"), "arguments": item(block, "input"),
+    },
+    "tool_result": _tool_result,
+    "image": _media,
+    "document": _media,
+    "server_tool_use": _server_call,
+}  # fmt: skip

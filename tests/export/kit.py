@@ -1,0 +1,63 @@
+"""What the tests of the spool share: a provider with a spool, and programs that end badly."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+
+from nexus_otel.config import Settings
+from nexus_otel.export.segment import BEGIN, SPANS, Target, read_records, segments
+from nexus_otel.export.spool import Spool, SpoolProcessor
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+
+
+class To:
+    """A destination that is only a target."""
+
+    def __init__(self, endpoint: str = "http://collector:4318/v1/traces", signal: str = "traces"):
+        self.target = Target(signal, endpoint, "")
+
+
+def provider_of(spool: Spool) -> TracerProvider:
+    provider = TracerProvider(resource=Resource({"service.name": "agent"}), shutdown_on_exit=False)
+    provider.add_span_processor(SpoolProcessor(spool))
+    return provider
+
+
+def opened(home: Path, *destinations, **settings) -> tuple[Spool, TracerProvider]:
+    spool = Spool.open(home, destinations, resource={"service.name": "agent"}, settings=Settings(**settings))
+    return spool, provider_of(spool)
+
+
+def kinds(home: Path) -> list[int]:
+    return [kind for path in segments(home / "spool") for kind, _payload, _end in read_records(path)]
+
+
+def count_spans(home: Path) -> tuple[int, int]:
+    """How many begin and span records there are."""
+    found = kinds(home)
+    return found.count(BEGIN), found.count(SPANS)
+
+
+PRELUDE = f"""
+import os, signal, sys, time
+sys.path[:0] = [{str(SOURCE)!r}, {str(SOURCE.parent)!r}]
+from pathlib import Path
+from nexus_otel import _guard
+_guard.raise_failures = True
+from tests.export.kit import To, opened
+home = Path(sys.argv[1])
+"""
+
+
+def run(home: Path, program: str, **options) -> subprocess.CompletedProcess:
+    """Run a program that has `home`, `opened` and `To`; it may end in any way."""
+    return subprocess.run(
+        [sys.executable, "-c", PRELUDE + program, str(home)],
+        capture_output=True, text=True, timeout=30, check=False, **options,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Servers on this machine that stand in for a model provider and for an OTLP backend."""
