@@ -6,6 +6,7 @@ from pathlib import Path
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from nexus_otel.config import Settings
@@ -23,7 +24,7 @@ def span_id(number):
     return f"{number:08x}" + "ab" * 4
 
 
-def span(number, parent, name, begin, end, attributes=None, **more):
+def span(number, parent, name, begin, end, attributes=None, **more):  # noqa: PLR0917 - a row of a table
     """A span of the sample trace; times in seconds after its start."""
     facts = {
         "trace_id": TRACE,
@@ -121,22 +122,22 @@ def travel():
 def write(home: Path, spans):
     """Write spans into the store of `home`, as a traced process does."""
     spool = Spool.open(home, resource={"service.name": "svc"}, settings=Settings())
-    provider = TracerProvider(resource=Resource({"service.name": "svc"}), shutdown_on_exit=False)
+    ids = _Ids()
+    resource = Resource({"service.name": "svc"})
+    provider = TracerProvider(resource=resource, id_generator=ids, shutdown_on_exit=False)
     provider.add_span_processor(SpoolProcessor(spool))
     for one in spans:
-        _write_span(provider, one)
+        ids.trace_id, ids.span_id = int(one.trace_id, 16), int(one.span_id, 16)
+        _write_span(provider.get_tracer("nexus_otel", "0.1.0"), one)
     spool.close()
 
 
-def _write_span(provider, one):
-    sampled = TraceFlags(TraceFlags.SAMPLED)
-    ids = _Ids(int(one.trace_id, 16), int(one.span_id, 16))
-    provider.id_generator = ids
+def _write_span(tracer, one):
     around = None
     if one.parent_id:
-        parent = SpanContext(ids.trace_id, int(one.parent_id, 16), is_remote=False, trace_flags=sampled)
+        ids = (int(one.trace_id, 16), int(one.parent_id, 16))
+        parent = SpanContext(*ids, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
         around = trace.set_span_in_context(NonRecordingSpan(parent))
-    tracer = provider.get_tracer("nexus_otel", "0.1.0")
     live = tracer.start_span(one.name, around, start_time=one.start_ns, attributes=one.attributes)
     for event in one.events:
         live.add_event(event.name, event.attributes, event.time_ns)
@@ -146,16 +147,11 @@ def _write_span(provider, one):
         live.end(one.end_ns)
 
 
-class _Ids:
-    def __init__(self, trace_id, span_id):
-        self.trace_id = trace_id
-        self.span_id = span_id
+class _Ids(IdGenerator):
+    trace_id = span_id = 0
 
     def generate_trace_id(self):
         return self.trace_id
 
     def generate_span_id(self):
         return self.span_id
-
-    def is_trace_id_random(self):
-        return True

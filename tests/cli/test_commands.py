@@ -2,7 +2,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -88,7 +88,7 @@ def test_traces_has_a_limit_and_says_so(full, nexus):
 
 
 def test_traces_since_a_date(full, nexus):
-    after = datetime.fromtimestamp(START / 1e9 + 60).isoformat()
+    after = datetime.fromtimestamp(START / 1e9 + 60, UTC).isoformat()
     _code, out, _err = nexus("traces", "--since", after, "--json")
     assert [run["id"] for run in json.loads(out)["runs"]] == ["b" * 32]
 

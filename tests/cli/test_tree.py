@@ -38,13 +38,13 @@ def test_a_run_is_a_tree_with_times_tokens_bars_and_errors():
     assert drawn(travel()) == (
         "run 3f9c2b1a  travel  ok  41.2 s\n"
         "2 steps, 2 tool calls, 3,504 in / 388 out tokens, 1 failed span\n"
-        "invoke_agent travel         41.2 s                              ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━\n"
-        "├─ chat model-x              3.1 s  1,204 in / 88 out, 1 retry  ━━\n"
+        "invoke_agent travel         41.2 s                              ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━\n"
+        "├─ chat model-x              3.1 s  1,204 in / 88 out, 1 retry  ━━━\n"
         "├─ execute_tool search      900 ms  derived                       ━\n"
-        "├─ execute_tool book        16.9 s                                ━━━━━━━━━━━━\n"
+        "├─ execute_tool book        16.9 s                                ━━━━━━━━━━━━━━━\n"
         "│  │  ✗ TimeoutError: no answer within 17 s\n"
-        "│  └─ GET /book             15.8 s                                ━━━━━━━━━━━\n"
-        "└─ chat model-x             20.5 s  2,300 in / 300 out, length                  ━━━━━━━━━━━━━━━\n"
+        "│  └─ GET /book             15.8 s                                ━━━━━━━━━━━━━━━\n"
+        "└─ chat model-x             20.5 s  2,300 in / 300 out, length                   ━━━━━━━━━━━━━━━━━━━\n"
     )
 
 

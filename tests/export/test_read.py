@@ -28,9 +28,19 @@ def test_no_home_is_an_empty_store(home):
 def test_a_span_comes_back_whole(home):
     _spool, provider = opened(home)
     tracer = provider.get_tracer("agent", "1.2")
-    given = {"text": "a", "flag": True, "count": 3, "share": 0.5, "list": ["a", "b"], "raw": b"\x00", "map": {"k": [1]}}
+    given = {
+        "text": "a",
+        "flag": True,
+        "count": 3,
+        "share": 0.5,
+        "list": ["a", "b"],
+        "raw": b"\x00",
+        "map": {"k": [1]},
+    }
     link = Link(SpanContext(1, 2, is_remote=True), {"why": "because"})
-    with tracer.start_as_current_span("root", kind=SpanKind.CLIENT, attributes=given, links=[link]) as span:
+    with tracer.start_as_current_span(
+        "root", kind=SpanKind.CLIENT, attributes=given, links=[link]
+    ) as span:
         span.add_event("retry", {"attempt": 1}, timestamp=77)
         span.set_status(Status(StatusCode.ERROR, "no"))
         tracer.start_span("child").end()
@@ -39,7 +49,13 @@ def test_a_span_comes_back_whole(home):
     assert (root.name, root.kind, root.scope, root.scope_version, root.resource) == (
         "root", 3, "agent", "1.2", {"service.name": "agent"},
     )  # fmt: skip
-    assert (root.status, root.status_message, root.open, root.died, root.parent_id) == (2, "no", False, False, "")
+    assert (root.status, root.status_message, root.open, root.died, root.parent_id) == (
+        2,
+        "no",
+        False,
+        False,
+        "",
+    )
     ((event,), (stored_link,)) = (root.events, root.links)
     assert (event.name, event.time_ns, event.attributes) == ("retry", 77, {"attempt": 1})
     assert (stored_link.trace_id, stored_link.span_id, stored_link.attributes) == (
@@ -54,7 +70,12 @@ def test_a_span_of_a_living_process_is_open(home):
     _spool, provider = opened(home)
     span = provider.get_tracer("x").start_span("root", attributes={"known": 1})
     (stored,) = read_store(home).spans
-    assert (stored.open, stored.died, stored.end_ns, stored.attributes) == (True, False, None, {"known": 1})
+    assert (stored.open, stored.died, stored.end_ns, stored.attributes) == (
+        True,
+        False,
+        None,
+        {"known": 1},
+    )
     assert list(requests_json(home)) == []
     span.end()
     (stored,) = read_store(home).spans
@@ -96,7 +117,10 @@ with tracer.start_as_current_span("root", attributes={{"known": 1}}):
 
 
 def test_a_killed_process_that_nobody_waited_for_is_dead(home):
-    program = PRELUDE + "span = opened(home)[1].get_tracer('x').start_span('root')\nprint('ready', flush=True)\ntime.sleep(60)"
+    program = (
+        PRELUDE
+        + "span = opened(home)[1].get_tracer('x').start_span('root')\nprint('ready', flush=True)\ntime.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", program, str(home)], stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         (living,) = read_store(home).spans
@@ -164,7 +188,9 @@ def test_a_foreign_file_is_named_and_left_out(home):
 def test_the_json_is_that_of_otlp(home):
     _spool, provider = opened(home)
     tracer = provider.get_tracer("agent", "1.2")
-    with tracer.start_as_current_span("root", kind=SpanKind.CLIENT, attributes={"n": 2**60, "b": b"\x01"}) as root:
+    with tracer.start_as_current_span(
+        "root", kind=SpanKind.CLIENT, attributes={"n": 2**60, "b": b"\x01"}
+    ) as root:
         root.set_status(Status(StatusCode.ERROR, "no"))
         provider.get_tracer("other").start_span("child").end()
     ((request),) = requests(home)

@@ -108,7 +108,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         for line in config.problems():
             say(line)
-        return commands.main(arguments, "nexus-otel", standalone_mode=False) or 0
+        # not commands.main(): it takes a broken pipe for itself
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        with commands.make_context("nexus-otel", given) as context:
+            commands.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except NothingFoundError as error:
         say(str(error))
         return NOTHING
@@ -116,12 +121,14 @@ def _run(arguments: Sequence[str] | None) -> int:
         say(str(error))
     except click.ClickException as error:
         say(" ".join(error.format_message().split()))
-    except click.exceptions.Abort:
+    except (KeyboardInterrupt, click.Abort):
         return _INTERRUPTED
     except BrokenPipeError:
         raise
     except OSError as error:
         say(f"cannot read {error.filename or config.home()}: {error.strerror or error}")
+    else:
+        return 0
     return USAGE
 
 

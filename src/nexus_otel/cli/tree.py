@@ -23,6 +23,8 @@ STATUS_STYLE: Final = {"ok": "green", "error": "bold red", "open": "yellow"}
 _DURATION: Final = 9
 _NAME: Final = (24, 60)
 """The narrowest useful and the widest column of names."""
+_NAME_LEAST: Final = 12
+"""What guides leave of that column."""
 _NOTES: Final = 34
 _NOTES_LEAST: Final = 7
 _BAR: Final = (10, 40)
@@ -176,13 +178,18 @@ class _Columns:
         """Return the lines in front of a row's name."""
         if not row.path:
             return ""
-        above = "".join(self.signs["none" if last else "down"] for last in row.path[:-1])
-        return above + self.signs["last" if row.path[-1] else "tee"]
+        return self._within(row.path[:-1]) + self.signs["last" if row.path[-1] else "tee"]
 
     def guide_below(self, row: Row) -> str:
         """Return the lines in front of what belongs to a row but follows its line."""
-        above = "".join(self.signs["none" if last else "down"] for last in row.path)
-        return above + self.signs["down" if row.parent else "none"]
+        return self._within(row.path) + self.signs["down" if row.parent else "none"]
+
+    def _within(self, path: tuple[bool, ...]) -> str:
+        """Return the lines of the levels above; of a deep one only those nearest to it."""
+        levels = max(1, (self.name - _NAME_LEAST) // 3)
+        shown = path[-levels:]
+        mark = ".. " if len(shown) < len(path) else ""
+        return mark + "".join(self.signs["none" if last else "down"] for last in shown)
 
 
 def _print_row(row: Row, to: Console, columns: _Columns) -> None:

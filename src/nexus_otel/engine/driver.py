@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from opentelemetry.trace import Span
+from opentelemetry.trace import INVALID_SPAN, Span, get_current_span
 
 from nexus_otel import config
 from nexus_otel._guard import guard, report
@@ -149,10 +149,23 @@ class ModelStep(Step):
                     self.place = runs.join(recorder, operation, self._conversation, here)
         if self.place is not None:
             parent = self.place.context
-        self.span: Span = recorder.start_inference(operation, parent)
-        self._context = scope.owned(here, self.span, self)
-        if self._conversation is None and not self._taps and self.span.is_recording():
+        if operation.traces_itself:
+            self.span: Span = INVALID_SPAN
+            self._context = scope.owned(here, get_current_span(parent), self)
+        else:
+            self.span = recorder.start_inference(operation, parent)
+            self._context = scope.owned(here, self.span, self)
+        if self._conversation is None and not self._taps and self.wanted:
             self._read()
+
+    def adopt(self, span: Span) -> bool:
+        """Take the library's own span for this call's; False if there is one."""
+        if self.span is not INVALID_SPAN:
+            return False
+        self.span = span
+        with guard("describing a span of the library's own"):
+            self.recorder.describe(span, self.operation)
+        return True
 
     def _tap(self) -> bool:
         """Record the content arguments that are iterators as the library reads them; whether there is any."""
@@ -171,7 +184,7 @@ class ModelStep(Step):
     @property
     def wanted(self) -> bool:
         """Whether the response is read: by a span that records, or to find the rest of a run."""
-        return self.place is not None or self.span.is_recording()
+        return self.place is not None or self.operation.traces_itself or self.span.is_recording()
 
     @property
     def times_chunks(self) -> bool:
@@ -243,7 +256,7 @@ def _begin(recorder: Recorder, target: Target, call: Call) -> Step | None:
     match operation:
         case Inference() if owner is None and not scope.foreign_owner(here):
             return ModelStep(recorder, target, call, operation, here)
-        case ToolCall():
+        case ToolCall() if not scope.runs_tool(here, operation.name):
             return ToolStep(recorder, target, call, operation, here)
         case Retry() if owner is not None:
             return RetryStep(target, call, operation, owner)

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context, create_key
-from opentelemetry.trace import Span, set_span_in_context
+from opentelemetry.trace import Span, get_current_span, set_span_in_context
 
+from nexus_otel import semconv
 from nexus_otel._guard import quietly
 
 OWNER: Final = create_key("nexus-otel-model-step")
@@ -28,6 +29,14 @@ def suppressed(context: Context) -> bool:
 def foreign_owner(context: Context) -> bool:
     """Whether an official GenAI instrumentation owns the model call of this context."""
     return context.get(_GENAI_KEY) is not None
+
+
+def runs_tool(context: Context, name: str) -> bool:
+    """Whether the current span is the execution of that tool already."""
+    attributes = getattr(get_current_span(context), "attributes", None)
+    if not attributes or attributes.get(semconv.OPERATION) != semconv.EXECUTE_TOOL:
+        return False
+    return bool(attributes.get(semconv.TOOL_NAME) == name)
 
 
 def owned(context: Context, span: Span, step: object) -> Context:

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
-from nexus_otel import semconv
 from nexus_otel._guard import quietly
+from nexus_otel.export.died import Found, parsed, spans_of
 from nexus_otel.export.owner import Owner
 from nexus_otel.export.places import store_folders
 from nexus_otel.export.segment import (
@@ -25,10 +25,6 @@ from nexus_otel.export.segment import (
     read_records,
     segments,
 )
-
-DIED: Final = "process ended before this span did"
-PROCESS_ENDED: Final = "process_ended"
-_ERROR: Final = 2
 
 
 @dataclass(slots=True)
@@ -109,12 +105,9 @@ def read_store(home: Path) -> Store:
 
 
 @dataclass(slots=True)
-class _Found:
-    """A span in a segment, as protobuf messages."""
+class _Span(Found):
+    """A span, and what became of it."""
 
-    span: Any
-    around: Any
-    scope: Any
     open: bool = False
     died: bool = False
 
@@ -123,7 +116,7 @@ class _Found:
 class _Process:
     """What the segments of one process say of spans that did not end."""
 
-    begun: dict[bytes, _Found] = field(default_factory=dict)
+    begun: dict[bytes, _Span] = field(default_factory=dict)
     latest_ns: int = 0
     last: Path | None = None
 
@@ -132,10 +125,7 @@ class _Reading:
     """One pass over the segments of a store."""
 
     def __init__(self, home: Path) -> None:
-        from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
-
-        self._parse: Any = trace_service_pb2.ExportTraceServiceRequest.FromString
-        self._ended: dict[bytes, _Found] = {}
+        self._ended: dict[bytes, _Span] = {}
         self._processes: dict[Owner | None, _Process] = defaultdict(_Process)
         self.skipped = 0
         self.files: list[Path] = []
@@ -162,23 +152,23 @@ class _Reading:
         if records.torn and (records.header is None or quietly(is_orphan, path, records.header.owner)):
             self.skipped += 1
 
-    def _take(self, records: Records, process: _Process) -> tuple[dict[bytes, _Found], bool]:
-        begun: dict[bytes, _Found] = {}
+    def _take(self, records: Records, process: _Process) -> tuple[dict[bytes, _Span], bool]:
+        begun: dict[bytes, _Span] = {}
         sealed = False
         for kind, payload, _end in records:
             sealed = sealed or (kind == NOTE and SEALED in (quietly(orjson.loads, payload) or ()))
             if kind not in {SPANS, BEGIN}:
                 continue
-            request = quietly(self._parse, payload)
+            request = parsed(payload)
             if request is None:
                 self.skipped += 1
                 continue
-            for found in _spans_of(request):
-                process.latest_ns = max(process.latest_ns, _latest(found.span))
-                (self._ended if kind == SPANS else begun).setdefault(_key(found.span), found)
+            for found in map(_span, spans_of(request)):
+                process.latest_ns = max(process.latest_ns, found.latest_ns)
+                (self._ended if kind == SPANS else begun).setdefault(found.key, found)
         return begun, sealed
 
-    def spans(self) -> Iterator[_Found]:
+    def spans(self) -> Iterator[_Span]:
         """Yield each span once."""
         yield from self._ended.values()
         for owner, process in self._processes.items():
@@ -189,41 +179,18 @@ class _Reading:
             for found in left.values():
                 found.open, found.died = not died, died
                 if died:
-                    _finish(found.span, process.latest_ns)
+                    found.finish(process.latest_ns)
                 yield found
 
 
-def _spans_of(request: Any) -> Iterator[_Found]:
-    for around in request.resource_spans:
-        for scope in around.scope_spans:
-            for span in scope.spans:
-                yield _Found(span, around, scope)
-
-
-def _key(span: Any) -> bytes:
-    key: bytes = span.trace_id + span.span_id
-    return key
-
-
-def _latest(span: Any) -> int:
-    times = [span.start_time_unix_nano, span.end_time_unix_nano]
-    latest: int = max(times + [event.time_unix_nano for event in span.events])
-    return latest
-
-
-def _finish(span: Any, end_ns: int) -> None:
-    """End the span of a process that is no more."""
-    span.end_time_unix_nano = max(end_ns, span.start_time_unix_nano)
-    span.status.code = _ERROR
-    span.status.message = DIED
-    span.attributes.add(key=semconv.REPLAYED).value.bool_value = True
-    span.attributes.add(key=semconv.ERROR_TYPE).value.string_value = PROCESS_ENDED
+def _span(found: Found) -> _Span:
+    return _Span(found.span, found.around, found.scope)
 
 
 # -- as Python values ----------------------------------------------------------------------------------
 
 
-def _stored(found: _Found) -> StoredSpan:
+def _stored(found: _Span) -> StoredSpan:
     span, scope = found.span, found.scope.scope
     return StoredSpan(
         trace_id=span.trace_id.hex(),
@@ -283,7 +250,7 @@ def requests_json(home: Path, trace_ids: Collection[str] | None = None) -> Itera
         trace_ids: In lower-case hex; all traces when not given.
     """
     wanted = None if trace_ids is None else {bytes.fromhex(trace_id) for trace_id in trace_ids}
-    traces: dict[bytes, list[_Found]] = defaultdict(list)
+    traces: dict[bytes, list[_Span]] = defaultdict(list)
     for found in _Reading(home).spans():
         if not found.open and (wanted is None or found.span.trace_id in wanted):
             traces[found.span.trace_id].append(found)
@@ -293,12 +260,12 @@ def requests_json(home: Path, trace_ids: Collection[str] | None = None) -> Itera
         yield orjson.dumps(_request(spans)).decode()
 
 
-def _start(found: _Found) -> int:
+def _start(found: _Span) -> int:
     start: int = found.span.start_time_unix_nano
     return start
 
 
-def _request(spans: list[_Found]) -> dict[str, Any]:
+def _request(spans: list[_Span]) -> dict[str, Any]:
     """Return one trace, its spans under their resource and scope, each of these once."""
     from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped,unused-ignore]
 

@@ -225,13 +225,16 @@ class Spool:
             atexit.register(_flush, weakref.ref(self))
 
     def _write_queue(self) -> None:
-        """Write what is queued; the lock is held."""
+        """Write what is queued, about a megabyte at a time; the turn is ours."""
+        self._queued_bytes = 0
         records: list[bytes] = []
+        size = 0
         while self._queue:
             records.append(self._queue.popleft())
-        if records:
-            self._queued_bytes = 0
-            self._writer.write(records)
+            size += len(records[-1])
+            if size >= _MEGABYTE or not self._queue:
+                self._writer.write(records)
+                records, size = [], 0
 
     def _forked(self) -> None:
         """Begin anew in a forked child: what is open and what is queued is the parent's."""

@@ -69,6 +69,7 @@ class Inference:
         history: `id()` of the list of messages: a loop often appends to one list.
         request: Reads the request's parameters, as attribute name and value.
         conversation: Reads what the model was given.
+        traces_itself: Whether the library makes the span of this call, by its user's choice; ours is added to it.
         offers_tools: Whether the model may ask for tools: cheap to know before anything is read.
     """
 
@@ -77,6 +78,7 @@ class Inference:
     request: Callable[[], Mapping[str, Any]]
     conversation: Callable[[], Conversation]
     offers_tools: bool = False
+    traces_itself: bool = False
     operation: str = semconv.CHAT
     address: str | None = None
     port: int | None = None

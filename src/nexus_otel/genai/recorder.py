@@ -79,6 +79,10 @@ class Recorder:
             name, parent, SpanKind.CLIENT, of.inference_start(operation), record_exception=False
         )
 
+    def describe(self, span: Span, operation: Inference) -> None:
+        """Set what is known of a model call before it is made on a span that somebody else started."""
+        span.set_attributes(of.inference_start(operation))
+
     def start_agent(self, run: AgentRun, parent: Context | None, links: list[Link], start_ns: int) -> Span:
         """Start the span of an agent run."""
         name = f"{semconv.INVOKE_AGENT} {run.name}" if run.name else semconv.INVOKE_AGENT

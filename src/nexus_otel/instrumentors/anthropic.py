@@ -8,7 +8,7 @@ from typing import Any, Final
 from nexus_otel import semconv
 from nexus_otel.engine import stainless
 from nexus_otel.engine.instrumentor import Instrumentor
-from nexus_otel.engine.native import remember_choice, silence_native
+from nexus_otel.engine.native import native_chosen, remember_choice, silence_native
 from nexus_otel.engine.target import Call, Target
 from nexus_otel.genai.operations import (
     AskedCall,
@@ -53,6 +53,7 @@ def message_request(call: Call) -> Inference:
         request=lambda: request_attributes(args),
         conversation=lambda: conversation(call.arguments),
         offers_tools=bool(args.get("tools")),
+        traces_itself=native_chosen(client),
         address=getattr(url, "host", None) or None,
         port=port,
         stream=bool(item(args, "stream")) or call.wrapped.__name__ == "stream",
