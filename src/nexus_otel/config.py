@@ -52,7 +52,7 @@ def _names(*allowed: str) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
-def _number(least: float, kind: type[int] | type[float]) -> Callable[[str], float]:
+def _number(least: float, kind: type[int | float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = kind(text.strip())
@@ -80,7 +80,11 @@ class Settings:
     enabled: bool = _setting("NEXUS_ENABLED", _boolean, True, "False: nothing is instrumented", _TRUE_FALSE)
     home: Path | None = _setting("NEXUS_HOME", Path, None, "Folder of the local store", "a folder")
     export: tuple[str, ...] | None = _setting(
-        "NEXUS_EXPORT", _names(*DESTINATIONS), None, "Where data goes", "comma list of " + ", ".join(DESTINATIONS)
+        "NEXUS_EXPORT",
+        _names(*DESTINATIONS),
+        None,
+        "Where data goes",
+        "comma list of " + ", ".join(DESTINATIONS),
     )
     summary: str = _setting(
         "NEXUS_SUMMARY", _choice("auto", "always", "never"), "auto",
@@ -90,7 +94,11 @@ class Settings:
         "NEXUS_INFER_RUNS", _boolean, True, "Agent runs and tool spans for hand-written loops", _TRUE_FALSE
     )
     run_idle_s: float = _setting(
-        "NEXUS_RUN_IDLE_S", _number(1, float), 600.0, "An inferred run without activity ends after this", "seconds"
+        "NEXUS_RUN_IDLE_S",
+        _number(1, float),
+        600.0,
+        "An inferred run without activity ends after this",
+        "seconds",
     )
     semconv: str = _setting(
         "NEXUS_SEMCONV", _choice("main", "pkg"), "main",
@@ -105,16 +113,32 @@ class Settings:
         "NEXUS_AGENT_USAGE", _boolean, False, "Standard usage attributes on agent spans too", _TRUE_FALSE
     )
     error_messages: bool = _setting(
-        "NEXUS_ERROR_MESSAGES", _boolean, False, "Messages of exceptions even when content is off", _TRUE_FALSE
+        "NEXUS_ERROR_MESSAGES",
+        _boolean,
+        False,
+        "Messages of exceptions even when content is off",
+        _TRUE_FALSE,
     )
     max_attribute_bytes: int = _setting(
-        "NEXUS_MAX_ATTRIBUTE_BYTES", _number(256, int), 262_144, "Longest content attribute sent over OTLP", "bytes"
+        "NEXUS_MAX_ATTRIBUTE_BYTES",
+        _number(256, int),
+        262_144,
+        "Longest content attribute sent over OTLP",
+        "bytes",
     )
     max_span_bytes: int = _setting(
-        "NEXUS_MAX_SPAN_BYTES", _number(1024, int), 1_048_576, "Most content of one span sent over OTLP", "bytes"
+        "NEXUS_MAX_SPAN_BYTES",
+        _number(1024, int),
+        1_048_576,
+        "Most content of one span sent over OTLP",
+        "bytes",
     )
     redact: str | None = _setting(
-        "NEXUS_REDACT", str, None, "A file of further patterns to redact, a regular expression a line", "a file"
+        "NEXUS_REDACT",
+        str,
+        None,
+        "A file of further patterns to redact, a regular expression a line",
+        "a file",
     )
     hash_key: str | None = _setting("NEXUS_HASH_KEY", str, None, "Key of the hashes; same key, same hashes", "text")
     store_max_mb: int = _setting("NEXUS_STORE_MAX_MB", _number(1, int), 512, "Size of the local store", "megabytes")
@@ -126,7 +150,11 @@ class Settings:
         "Spans written as they start and end, within 50 ms, or only sent", "sync, batch, memory",
     )  # fmt: skip
     exit_timeout_s: float = _setting(
-        "NEXUS_EXIT_TIMEOUT_S", _number(0, float), 1.0, "How long the exit may wait for the collector", "seconds"
+        "NEXUS_EXIT_TIMEOUT_S",
+        _number(0, float),
+        1.0,
+        "How long the exit may wait for the collector",
+        "seconds",
     )
     content: str | None = _setting(
         CONTENT_VARIABLE, _choice(*CONTENT_MODES), None,
@@ -225,7 +253,7 @@ def otlp_variable(signal: str, what: str) -> str | None:
     """
     environment = variables()
     for name in (f"OTEL_EXPORTER_OTLP_{signal}_{what}", f"OTEL_EXPORTER_OTLP_{what}"):
-        if (value := environment.get(name, "").strip()):
+        if value := environment.get(name, "").strip():
             return value
     return None
 
@@ -236,7 +264,7 @@ _said: list[str] = []
 
 def current() -> Settings:
     """Return the settings in force; read from the environment at the first call."""
-    global _current  # noqa: PLW0603 - one process, one set of settings
+    global _current
     if _current is None:
         _current, problems = from_env()
         _said.extend(problems)
@@ -293,12 +321,12 @@ def _key_file(path: Path) -> bytes | None:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             return path.read_bytes()[:64] or None
+        key = os.urandom(16)
         with os.fdopen(descriptor, "wb") as file:
-            key = os.urandom(16)
             file.write(key)
-        return key
     except OSError:
         return None
+    return key
 
 
 def home() -> Path:

@@ -46,7 +46,7 @@ def normalise(value: Any) -> str:
 
 def _parsed(value: Any) -> Any:
     for _ in range(2):
-        if not isinstance(value, str) or value[:1] not in "{[\"" or not value:
+        if not isinstance(value, str) or value[:1] not in '{["' or not value:
             break
         try:
             value = json.loads(value)
@@ -205,10 +205,11 @@ def error_name(text: str) -> str | None:
     return found.group(1) if found else None
 
 
+_FOLD: Final = re.IGNORECASE
 _CLASSES: Final = (
     ("rate_limit", re.compile(r"rate.?limit|too many requests|\b429\b|quota", re.IGNORECASE)),
     ("timeout", re.compile(r"time.?d?.?out|deadline exceeded|\b504\b", re.IGNORECASE)),
-    ("auth", re.compile(r"unauthori[sz]ed|forbidden|permission|access denied|api key|credential|\b40[13]\b", re.I)),
+    ("auth", re.compile(r"unauthori[sz]ed|forbidden|permission|access denied|api key|credential|\b40[13]\b", _FOLD)),
     ("not_found", re.compile(r"not found|no such|does ?n.t exist|unknown tool|\b404\b|no \w+ with", re.IGNORECASE)),
     ("bad_arguments", re.compile(
         r"argument|parameter|validation|invalid|missing|required|must be|typeerror|valueerror|schema|\b400\b|\b422\b",
@@ -236,7 +237,7 @@ _PENDING = re.compile(
     r"|\d{1,2} ?% (?:done|complete))",
     re.IGNORECASE,
 )
-_TERMINAL = re.compile(r"\b(?:failed|cancell?ed|aborted|not found|expired|finished|completed?|done|succeeded)\b", re.I)
+_TERMINAL = re.compile(r"\b(?:failed|cancell?ed|aborted|not found|expired|finished|completed?|done|succeeded)\b", _FOLD)
 _SMALL = 400
 
 
@@ -274,8 +275,9 @@ class Overflow:
 
 
 _OVERFLOW_TEXT = re.compile(
-    r"maximum context length|prompt is too long|exceeds? the maximum number of tokens|exceeds? (?:the )?context (?:limit|window)"
-    r"|exceeds? the available context size|inputs?.{0,20}max_new_tokens|input is too long|context window|context_length_exceeded",
+    r"maximum context length|prompt is too long|exceeds? the maximum number of tokens"
+    r"|exceeds? (?:the )?context (?:limit|window)|exceeds? the available context size|inputs?.{0,20}max_new_tokens"
+    r"|input is too long|context window|context_length_exceeded",
     re.IGNORECASE,
 )
 _TOKENS_OVER = re.compile(r"(\d[\d,]*) tokens? ?> ?(\d[\d,]*)")

@@ -46,7 +46,15 @@ def _plainly_valid(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> b
     properties = schema.get("properties")
     if schema.get("type") != "object" or not isinstance(properties, Mapping):
         return False
-    if not set(schema) <= {"type", "properties", "required", "additionalProperties", "title", "description", "$schema"}:
+    if not set(schema) <= {
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "title",
+        "description",
+        "$schema",
+    }:
         return False
     if any(name not in arguments for name in schema.get("required") or ()):
         return False
@@ -109,7 +117,7 @@ def _without_patterns(schema: Any) -> Any:
         return {
             key: _without_patterns(value)
             for key, value in schema.items()
-            if key not in drop or isinstance(value, dict) and key != "patternProperties"
+            if key not in drop or (isinstance(value, dict) and key != "patternProperties")
         }
     if isinstance(schema, list):
         return [_without_patterns(item) for item in schema]

@@ -197,5 +197,5 @@ PKG_METRICS: Final[dict[str, Metric]] = {
     "agent": Metric("gen_ai.invoke_agent.duration", "s", "Duration of an agent run", AGENT_SECONDS),
     "tool": Metric("gen_ai.execute_tool.duration", "s", "Duration of a tool call", SECONDS),
 }
-TOKEN_TYPE: Final = "gen_ai.token.type"
-TOKEN_MODALITY: Final = "gen_ai.token.modality"
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - no password
+TOKEN_MODALITY: Final = "gen_ai.token.modality"  # noqa: S105 - no password

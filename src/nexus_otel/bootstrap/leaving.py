@@ -1,4 +1,4 @@
-"""The end of the process: open streams and runs end, what waits is sent within the time allowed, the summary is shown."""
+"""The end of the process: open streams and runs end, what waits is sent in the time allowed, the summary shown."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def end_all() -> None:
 def flush(timeout_s: float) -> bool:
     """Write and send what waits, for at most `timeout_s` seconds; whether all of it is delivered."""
     limit = time.monotonic() + timeout_s
-    return all([pipeline.flush(max(0.0, limit - time.monotonic())) for pipeline, _ in _pipelines])
+    delivered = [pipeline.flush(max(0.0, limit - time.monotonic())) for pipeline, _ in _pipelines]
+    return all(delivered)
 
 
 def _leave() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor
@@ -11,9 +11,11 @@ from opentelemetry.sdk.trace import SpanProcessor
 from nexus_otel import _version, config
 from nexus_otel._guard import guard, note_once
 from nexus_otel.bootstrap.plan import Plan
-from nexus_otel.engine.runs import agent_name
-from nexus_otel.export.sender import Sender
+from nexus_otel.engine.run import agent_name
 from nexus_otel.export.spool import Spool, SpoolProcessor
+
+if TYPE_CHECKING:
+    from nexus_otel.export.sender import Sender
 
 
 class Pipeline:
@@ -48,17 +50,21 @@ class Pipeline:
     def _open_spool(self, plan: Plan) -> None:
         settings = config.current()
         policy = settings.content or ("local" if not plan.destinations else "NO_CONTENT")
-        spool = Spool.open(
-            config.home(), plan.destinations, policy, dict(self.resource.attributes), settings
-        )
+        spool = Spool.open(config.home(), plan.destinations, policy, dict(self.resource.attributes), settings)
         self.spool = spool
         self.processors.append(SpoolProcessor(spool))
         if plan.destinations:
+            from nexus_otel.export.sender import Sender
+
             self.sender = Sender(spool, plan.destinations, settings)
 
     def _add_exporter(self, name: str) -> None:
         """Add an exporter of `OTEL_TRACES_EXPORTER` that is not ours, by its entry point."""
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
+        from opentelemetry.sdk.trace.export import (
+            BatchSpanProcessor,
+            ConsoleSpanExporter,
+            SimpleSpanProcessor,
+        )
 
         if name == "console":
             self.processors.append(SimpleSpanProcessor(ConsoleSpanExporter()))

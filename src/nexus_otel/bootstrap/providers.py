@@ -156,5 +156,3 @@ def remove() -> None:
     """Stand in no more; a provider that was built stays until the process ends."""
     if trace._TRACER_PROVIDER is _stand_in and _stand_in is not None and _stand_in._own is None:
         trace._TRACER_PROVIDER = None
-
-

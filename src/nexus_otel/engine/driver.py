@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -15,7 +15,8 @@ from opentelemetry.trace import INVALID_SPAN, Span, get_current_span
 from nexus_otel import config
 from nexus_otel._guard import guard, report
 from nexus_otel.engine import scope
-from nexus_otel.engine.runs import Place, Runs
+from nexus_otel.engine.run import Place
+from nexus_otel.engine.runs import Runs
 from nexus_otel.engine.target import Call, Fold, Target
 from nexus_otel.genai.operations import (
     Conversation,
@@ -60,7 +61,7 @@ class Step:
         """Seconds since it began."""
         return time.perf_counter() - self._started_s
 
-    def __enter__(self) -> Step:
+    def __enter__(self) -> Self:
         if self._context is not None:
             self._token = scope.enter(self._context)
         return self
@@ -113,7 +114,8 @@ class Step:
 
         Args:
             result: What came of it, as the target's reader gives it.
-            failure: How it failed, with the exception `error`.
+            failure: How it failed.
+            error: The exception that says so.
             more: Further fields of `Outcome`.
         """
         if not self._once.acquire(blocking=False):
@@ -173,7 +175,10 @@ class ModelStep(Step):
         if not tapped:
             return False
         seen: dict[str, list[Any]] = {name: [] for name in tapped}
-        self.kwargs = {**self.kwargs, **{name: _recorded(value, seen[name]) for name, value in tapped.items()}}
+        self.kwargs = {
+            **self.kwargs,
+            **{name: _recorded(value, seen[name]) for name, value in tapped.items()},
+        }
         self.call.kwargs = {**self.call.kwargs, **seen}
         return True
 

@@ -7,6 +7,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, ClassVar
 
 import wrapt
@@ -117,7 +118,7 @@ class Instrumentor:
                 return
             for target in cls.targets:
                 if target.module == module.__name__:
-                    cls._place(module, target.name, target.optional, lambda o, t=target: cls._wrapper(o, t))
+                    cls._place(module, target.name, target.optional, partial(cls._wrapper, target))
             for name, path, make in cls.replacements:
                 if name == module.__name__:
                     cls._place(module, path, True, make)
@@ -135,7 +136,7 @@ class Instrumentor:
             cls._in_place.append(Replacement(owner, name, make(original)))
 
     @classmethod
-    def _wrapper(cls, original: Any, target: Target) -> Any:
+    def _wrapper(cls, target: Target, original: Any) -> Any:
         recorder, generation = cls._recorder, cls._generation
 
         def started(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | None:

@@ -1,9 +1,9 @@
 """SDKs that make OpenTelemetry spans of their own: silent where we record the call, unless their user chose them.
 
 Anthropic (1.14 to 2.12) reads its tracer through the property `_base_client.BaseClient._tracer` at each call, so that
-answering None there is enough, whatever was set up first. On a provider of ours they are silent throughout: nobody asked
-for spans of token counts and batches in traces of their own. Where the user chose them, the SDK's span of a model call
-is the span of that call, and gets what we know of it.
+answering None there is enough, whatever was set up first. On a provider of ours they are silent throughout: nobody
+asked for spans of token counts and batches in traces of their own. Where the user chose them, the SDK's span of a model
+call is the span of that call, and gets what we know of it.
 """
 
 from __future__ import annotations

@@ -10,38 +10,40 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span
+from opentelemetry.trace import Link
 
-from nexus_otel import config, semconv
+from nexus_otel import config
 from nexus_otel._guard import guard, note_once
-from nexus_otel.engine.scope import AGENT
-from nexus_otel.genai.measure import fingerprints
+from nexus_otel.engine.run import (
+    Awaited,
+    Place,
+    Request,
+    Run,
+    agent_name,
+    derive,
+    has_agent,
+    has_prefix,
+    same_ambient,
+    signature_of,
+)
 from nexus_otel.genai.operations import (
     AgentRun,
-    AgentTotals,
-    AskedCall,
     Conversation,
-    Failure,
     Inference,
     InferenceResult,
     Outcome,
     Part,
     ToolCall,
-    ToolResult,
-    answered_calls,
 )
 from nexus_otel.genai.recorder import Recorder
 
@@ -52,71 +54,6 @@ MAX_WITH_CONTENT: Final = 256
 """Open runs that hold their input and output for the root's end; the others keep their totals only."""
 _MAX_FINISHED: Final = 2_000
 _SWEEP_S: Final = 5.0
-
-
-@dataclass(slots=True)
-class Awaited:
-    """A tool call that the model asked for and nobody has answered yet."""
-
-    asked: AskedCall
-    since_ns: int
-    known: bool | None
-    schema: Any
-    executed: bool = False
-
-
-@dataclass(slots=True, weakref_slot=True, eq=False)
-class Run:
-    """One open run.
-
-    Attributes:
-        span: Its root; never current.
-        context: The root as the parent of what the run does, with the ambient baggage.
-        ambient: The span that was current when it opened.
-        prefix: Fingerprint of its last request's messages, with their number.
-        resumable: Whether a request with the same prefix goes on with it: after a failure or a pause.
-        signature: What tells its agent from another: instructions and tools.
-        parent: The run whose tool it is part of.
-    """
-
-    agent: AgentRun
-    recorder: Recorder
-    span: Span
-    context: Context
-    ambient: trace.SpanContext
-    client: int
-    signature: int
-    start_ns: int
-    parent: Run | None = None
-    tools: dict[str, Any] = field(default_factory=dict)
-    totals: AgentTotals = field(default_factory=AgentTotals)
-    awaited: OrderedDict[str, Awaited] = field(default_factory=OrderedDict)
-    prefix: int = 0
-    prefix_length: int = 0
-    history: int = 0
-    resumable: bool = False
-    failed: Failure | None = None
-    error: BaseException | None = None
-    response_id: str | None = None
-    in_flight: int = 0
-    last_ns: int = 0
-    closed: bool = False
-
-    def upwards(self) -> Iterator[Run]:
-        """Yield this run and those it is part of."""
-        run: Run | None = self
-        while run is not None:
-            yield run
-            run = run.parent
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a model call stands: its run, the parent of its span, and whether it only serves a tool of the run."""
-
-    run: Run
-    context: Context
-    aside: bool = False
 
 
 _last_run: ContextVar[weakref.ref[Run] | None] = ContextVar("nexus_otel_last_run", default=None)
@@ -153,7 +90,7 @@ class Runs:
             conversation: What the model was given.
             ambient: The context of the call.
         """
-        request = _Request(operation, conversation, ambient)
+        request = Request(operation, conversation, ambient)
         now_ns = time.time_ns()
         with self._lock:
             self._check_process()
@@ -167,19 +104,24 @@ class Runs:
         _last_run.set(weakref.ref(run))
         return Place(run, run.context)
 
-    def _continued(self, request: _Request) -> Run | None:
-        candidates = [run for run in self._candidates(request) if _same_ambient(run, request.here)]
+    def _continued(self, request: Request) -> Run | None:
+        candidates = [run for run in self._candidates(request) if same_ambient(run, request.here)]
         if len(candidates) < 2:  # noqa: PLR2004 - nothing to decide
             return candidates[0] if candidates else None
         last = _last_of_this_task()
 
         def likeness(run: Run) -> tuple[bool, ...]:
             same_list = run.history == request.operation.history
-            return _has_prefix(run, request.prefixes), same_list, run is last, run.client == request.operation.client
+            return (
+                has_prefix(run, request.prefixes),
+                same_list,
+                run is last,
+                run.client == request.operation.client,
+            )
 
         return max(candidates, key=likeness)
 
-    def _candidates(self, request: _Request) -> list[Run]:
+    def _candidates(self, request: Request) -> list[Run]:
         found: dict[int, Run] = {}
         for answer in request.answers:
             for run in self._by_call.get(answer.get("id") or "", ()):
@@ -190,7 +132,7 @@ class Runs:
             return list(self._by_response.get(request.conversation.continues, ()))
         return self._same_history(request)
 
-    def _same_history(self, request: _Request) -> list[Run]:
+    def _same_history(self, request: Request) -> list[Run]:
         """Return the runs of this task that wait for another try, or whose model's questions were passed over."""
         last = _last_of_this_task()
         for length in range(len(request.prefixes), 0, -1):
@@ -201,11 +143,11 @@ class Runs:
                     return [run]
         return []
 
-    def _opened(self, recorder: Recorder, request: _Request, now_ns: int) -> Run | None:
+    def _opened(self, recorder: Recorder, request: Request, now_ns: int) -> Run | None:
         conversation = request.conversation
-        if not conversation.tools or not conversation.opens_run or _has_agent(request.ambient):
+        if not conversation.tools or not conversation.opens_run or has_agent(request.ambient):
             return None
-        signature = _signature(conversation)
+        signature = signature_of(conversation)
         parent = self._awaiting_parent(request, signature)
         base = request.ambient if parent is None else _under(parent, request)
         agent = AgentRun(agent_name())
@@ -223,7 +165,7 @@ class Runs:
         self._watch()
         return run
 
-    def _aside(self, request: _Request) -> Place | None:
+    def _aside(self, request: Request) -> Place | None:
         """Return the place of a call without tools that a tool of a run makes meanwhile; None where there is none."""
         if request.conversation.tools:
             return None
@@ -243,7 +185,7 @@ class Runs:
             old = next(itertools.islice(reversed(self._open.values()), MAX_WITH_CONTENT, None))
             old.totals.first_input = old.totals.system = old.totals.last_output = ()
 
-    def _awaiting_parent(self, request: _Request, signature: int | None) -> Run | None:
+    def _awaiting_parent(self, request: Request, signature: int | None) -> Run | None:
         """Return the run of this task that waits for its tools: a model call made meanwhile is one of theirs.
 
         Not one with the same instructions and tools: that is the same agent, asked anew.
@@ -251,16 +193,16 @@ class Runs:
         run = _last_of_this_task()
         if run is None or run.closed or not run.awaited or run.signature == signature:
             return None
-        return run if _same_ambient(run, request.here) else None
+        return run if same_ambient(run, request.here) else None
 
-    def _links(self, request: _Request) -> list[Link]:
+    def _links(self, request: Request) -> list[Link]:
         """Return a link to the finished run that this conversation went on from, if it is remembered."""
         keys: list[Any] = [("call", answer.get("id")) for answer in request.answers]
         keys += [("prefix", prefix) for prefix in reversed(request.prefixes[:-1])]
         found = next((self._finished[key] for key in keys if key in self._finished), None)
         return [Link(found)] if found is not None else []
 
-    def _advance(self, run: Run, request: _Request, now_ns: int) -> None:
+    def _advance(self, run: Run, request: Request, now_ns: int) -> None:
         self._forget_prefix(run)
         if request.prefixes:
             run.prefix, run.prefix_length = request.prefixes[-1], len(request.prefixes)
@@ -284,12 +226,16 @@ class Runs:
                 above.totals.tool_calls += 1
             if not awaited.executed:
                 with guard("deriving a tool span"):
-                    _derive(run, awaited, answer, now_ns)
+                    derive(run, awaited, answer, now_ns)
 
     # -- a model call ends ---------------------------------------------------------------------------------------------
 
     def ended(
-        self, place: Place, conversation: Conversation | None, result: InferenceResult | None, outcome: Outcome
+        self,
+        place: Place,
+        conversation: Conversation | None,
+        result: InferenceResult | None,
+        outcome: Outcome,
     ) -> None:
         """Take what came of a model call of a run: it waits for answers, waits for another try, or is finished."""
         run, now_ns = place.run, time.time_ns()
@@ -312,9 +258,7 @@ class Runs:
             elif not run.awaited and run.in_flight <= 0:
                 self._close(run, None)
 
-    def _take(
-        self, run: Run, conversation: Conversation | None, result: InferenceResult, now_ns: int
-    ) -> None:
+    def _take(self, run: Run, conversation: Conversation | None, result: InferenceResult, now_ns: int) -> None:
         run.totals.finish_reasons = result.finish_reasons
         if run.recorder.content.wanted:
             run.totals.last_output = tuple(result.output)
@@ -419,7 +363,9 @@ class Runs:
 
     def _watch(self) -> None:
         if self._sweeper is None or not self._sweeper.is_alive():
-            self._sweeper = threading.Thread(target=_sweep, args=(weakref.ref(self),), name="nexus-otel-runs", daemon=True)
+            self._sweeper = threading.Thread(
+                target=_sweep, args=(weakref.ref(self),), name="nexus-otel-runs", daemon=True
+            )
             self._sweeper.start()
 
     def _forget_call(self, run: Run, call_id: str | None) -> None:
@@ -449,37 +395,14 @@ def _sweep(runs: weakref.ref[Runs]) -> None:
         table = runs()
         if table is None or not len(table):
             if table is not None:
-                table._sweeper = None  # noqa: SLF001 - its own thread
+                table._sweeper = None
             return
         with guard("ending idle runs"):
             table.close_idle(idle_s)
         del table
 
 
-def _derive(run: Run, awaited: Awaited, answer: Part, now_ns: int) -> None:
-    """Record the execution of a tool that was seen only by its answer."""
-    asked = awaited.asked
-    call = ToolCall(asked.name, asked.arguments, asked.id, schema=awaited.schema, known=awaited.known)
-    span = run.recorder.start_tool(call, run.context, run.agent.name, awaited.since_ns, **{semconv.DERIVED: True})
-    result = ToolResult(answer.get("response"), is_error=bool(answer.get("is_error")))
-    run.recorder.end_tool(span, call, result, Outcome(end_ns=max(now_ns, awaited.since_ns)))
-
-
-class _Request:
-    """A model call as the table sees it."""
-
-    __slots__ = ("ambient", "answers", "conversation", "here", "operation", "prefixes")
-
-    def __init__(self, operation: Inference, conversation: Conversation, ambient: Context) -> None:
-        self.operation = operation
-        self.conversation = conversation
-        self.ambient = ambient
-        self.here = trace.get_current_span(ambient).get_span_context()
-        self.answers = answered_calls(conversation.messages or ())
-        self.prefixes = fingerprints(conversation.messages or ())
-
-
-def _under(run: Run, request: _Request) -> Context:
+def _under(run: Run, request: Request) -> Context:
     """Return the parent of what a tool of `run` does: the span around it where there is one of the run's trace."""
     if request.here.trace_id == run.span.get_span_context().trace_id:
         return request.ambient
@@ -492,39 +415,3 @@ def _last_of_this_task() -> Run | None:
     while run is not None and run.closed and run.parent is not None:
         run = run.parent
     return run
-
-
-def _same_ambient(run: Run, here: trace.SpanContext) -> bool:
-    """Whether a call is still in the trace that its run was opened in."""
-    own = run.span.get_span_context().trace_id
-    return here.trace_id in (run.ambient.trace_id, own) if here.is_valid else not run.ambient.is_valid
-
-
-def _has_prefix(run: Run, prefixes: Sequence[int]) -> bool:
-    return 0 < run.prefix_length <= len(prefixes) and prefixes[run.prefix_length - 1] == run.prefix
-
-
-def _has_agent(ambient: Context) -> bool:
-    if ambient.get(AGENT):
-        return True
-    attributes = getattr(trace.get_current_span(ambient), "attributes", None)
-    return bool(attributes) and attributes.get(semconv.OPERATION) == semconv.INVOKE_AGENT
-
-
-def _signature(conversation: Conversation) -> int:
-    system = tuple(str(part.get("content")) for part in conversation.system)
-    return hash((system, tuple(str(tool.get("name")) for tool in conversation.tools)))
-
-
-def agent_name() -> str:
-    """Return the name of the agent that this process is: the service's, else the script's."""
-    return config.current().service_name or config.resource_service_name() or _script_name()
-
-
-def _script_name() -> str:
-    main = sys.modules.get("__main__")
-    spec = getattr(main, "__spec__", None)
-    if spec is not None and spec.name:
-        return str(spec.name).removesuffix(".__main__")
-    path = sys.argv[0] if sys.argv else ""
-    return Path(path).stem if path not in ("", "-c", "-") else "agent"

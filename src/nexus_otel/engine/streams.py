@@ -6,6 +6,7 @@ import sys
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 from nexus_otel._guard import guard, report
@@ -99,7 +100,7 @@ class Watch:
         with guard(f"reading the stream of {self._step.target.name}"):
             result = self._fold.result() if self._fold is not None else None
         times = self._times or ()
-        gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+        gaps = [after - before for before, after in pairwise(times)]
         self._step.finish(result, how.pop("failure", None), how.pop("error", None),
                           first_chunk_s=self._first_s, chunk_gaps_s=gaps, **how)  # fmt: skip
         _open.discard(self)

@@ -15,7 +15,7 @@ import orjson
 
 from nexus_otel import semconv
 from nexus_otel._guard import report
-from nexus_otel.config import Settings, SettingError
+from nexus_otel.config import SettingError, Settings
 from nexus_otel.genai.plain import to_json, to_plain
 
 STORE_SPAN_BYTES: Final = 8 * 1024 * 1024
@@ -114,7 +114,12 @@ def _without_blob(part: Mapping[str, Any]) -> Mapping[str, Any]:
     if kind == "blob":
         data = part.get("content")
         if isinstance(data, str) and len(data) > _BLOB_KEPT:
-            return {**part, "content": "", "byte_size": len(data) * 3 // 4, "sha256": sha256(data.encode()).hexdigest()}
+            return {
+                **part,
+                "content": "",
+                "byte_size": len(data) * 3 // 4,
+                "sha256": sha256(data.encode()).hexdigest(),
+            }
     elif kind == "tool_call_response" and isinstance(part.get("response"), list):
         inner = part["response"]
         if any(isinstance(item, Mapping) and item.get("type") == "blob" for item in inner):

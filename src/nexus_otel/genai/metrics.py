@@ -9,7 +9,6 @@ from opentelemetry import metrics
 from nexus_otel import _version, semconv
 from nexus_otel.config import Settings
 from nexus_otel.genai.attributes import known
-from nexus_otel.genai.own import is_real, own
 from nexus_otel.genai.operations import (
     AgentRun,
     AgentTotals,
@@ -20,6 +19,7 @@ from nexus_otel.genai.operations import (
     ToolCall,
     Usage,
 )
+from nexus_otel.genai.own import is_real, own
 
 
 class Meters:

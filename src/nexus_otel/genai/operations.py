@@ -46,7 +46,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens billed for one model call, in the conventions' meaning: input includes cached, output includes reasoning."""
+    """Tokens billed for one model call, as the conventions count: input includes cached, output includes reasoning."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None

@@ -16,7 +16,6 @@ from nexus_otel._guard import guard
 from nexus_otel.genai import attributes as of
 from nexus_otel.genai.content import Apart, Content, Redact, beside
 from nexus_otel.genai.metrics import Meters
-from nexus_otel.genai.own import is_real, own
 from nexus_otel.genai.operations import (
     AgentRun,
     AgentTotals,
@@ -29,6 +28,7 @@ from nexus_otel.genai.operations import (
     ToolCall,
     ToolResult,
 )
+from nexus_otel.genai.own import is_real, own
 
 _UNKNOWN_TOOL: Final = "unknown_tool"
 _TOOL_ERROR: Final = "tool_error"
@@ -90,7 +90,12 @@ class Recorder:
         return self._tracer.start_span(name, parent, SpanKind.INTERNAL, attributes, links, start_ns)
 
     def start_tool(
-        self, call: ToolCall, parent: Context | None, agent: str | None, start_ns: int | None = None, **extra: Any
+        self,
+        call: ToolCall,
+        parent: Context | None,
+        agent: str | None,
+        start_ns: int | None = None,
+        **extra: Any,
     ) -> Span:
         """Start the span of a tool's execution; `extra` sets further attributes."""
         attributes = of.tool_start(call, agent)

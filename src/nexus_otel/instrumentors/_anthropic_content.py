@@ -49,7 +49,11 @@ def _part(block: Any) -> Part:
 
 
 def _tool_result(block: Any) -> Part:
-    part = {"type": "tool_call_response", "id": item(block, "tool_use_id"), "response": answer(item(block, "content"))}
+    part = {
+        "type": "tool_call_response",
+        "id": item(block, "tool_use_id"),
+        "response": answer(item(block, "content")),
+    }
     if item(block, "is_error"):
         part["is_error"] = True
     return part
@@ -63,7 +67,12 @@ def _media(block: Any) -> Part:
         case "base64":
             return {"type": "blob", "modality": kind, "mime_type": mime, "content": item(source, "data")}
         case "text":
-            return {"type": "blob", "modality": kind, "mime_type": mime or "text/plain", "content": item(source, "data")}
+            return {
+                "type": "blob",
+                "modality": kind,
+                "mime_type": mime or "text/plain",
+                "content": item(source, "data"),
+            }
         case "url":
             return {"type": "uri", "modality": kind, "uri": item(source, "url")}
         case "file":
@@ -83,7 +92,11 @@ def _server_call(block: Any) -> Part:
 
 def _server_result(block: Any, kind: str) -> Part:
     response = {"type": kind.removesuffix("_tool_result"), "content": to_plain(item(block, "content"))}
-    return {"type": "server_tool_call_response", "id": item(block, "tool_use_id"), "server_tool_call_response": response}
+    return {
+        "type": "server_tool_call_response",
+        "id": item(block, "tool_use_id"),
+        "server_tool_call_response": response,
+    }
 
 
 def _other(block: Any, kind: str) -> Part:

@@ -34,7 +34,11 @@ _FINISH: Final = {
     "refusal": "content_filter",
     "pause_turn": "pause",
 }
-_PROVIDERS: Final = (("Bedrock", "aws.bedrock"), ("Vertex", "gcp.vertex_ai"), ("Foundry", "azure.ai.inference"))
+_PROVIDERS: Final = (
+    ("Bedrock", "aws.bedrock"),
+    ("Vertex", "gcp.vertex_ai"),
+    ("Foundry", "azure.ai.inference"),
+)
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
@@ -145,8 +149,7 @@ def message_response(value: Any) -> InferenceResult | None:
 def usage(counted: Any) -> Usage:
     """Read tokens; Anthropic counts cached ones apart from `input_tokens`."""
     given, read, written = (
-        item(counted, name)
-        for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+        item(counted, name) for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
     )
     known = [count for count in (given, read, written) if count is not None]
     return Usage(
@@ -191,7 +194,12 @@ class MessageFold:
             self.complete = True
 
     def _count(self, counted: Any) -> None:
-        for name in ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"):
+        for name in (
+            "input_tokens",
+            "output_tokens",
+            "cache_read_input_tokens",
+            "cache_creation_input_tokens",
+        ):
             if (count := item(counted, name)) is not None:
                 self._usage[name] = count
         if (thinking := item(item(counted, "output_tokens_details"), "thinking_tokens")) is not None:
@@ -269,10 +277,7 @@ def _retries(owner: str) -> Target:
 
 def _tool(owner: str) -> Target:
     module = "anthropic.lib.tools._beta_functions"
-    return Target(
-        module=module, name=f"{owner}.call", request=tool_request, response=tool_response, optional=True
-    )
-
+    return Target(module=module, name=f"{owner}.call", request=tool_request, response=tool_response, optional=True)
 
 
 class AnthropicInstrumentor(Instrumentor):

@@ -36,10 +36,7 @@ def _activate() -> None:
     prefix, version = given("_NEXUS_BOOT_PREFIX"), "{}.{}".format(*sys.version_info)
     if not prefix:
         return
-    if (
-        os.path.realpath(prefix) != os.path.realpath(sys.prefix)
-        or given("_NEXUS_BOOT_VERSION") != version
-    ):
+    if os.path.realpath(prefix) != os.path.realpath(sys.prefix) or given("_NEXUS_BOOT_VERSION") != version:
         _say(f"this is the Python of {sys.prefix}, nexus-otel is installed in {prefix}")
         return
     try:

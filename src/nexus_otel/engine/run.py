@@ -1,0 +1,159 @@
+"""One agent run, as it is inferred from model calls; and what decides whether a call belongs to it."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span
+
+from nexus_otel import config, semconv
+from nexus_otel.engine.scope import AGENT
+from nexus_otel.genai.measure import fingerprints
+from nexus_otel.genai.operations import (
+    AgentRun,
+    AgentTotals,
+    AskedCall,
+    Conversation,
+    Failure,
+    Inference,
+    Outcome,
+    Part,
+    ToolCall,
+    ToolResult,
+    answered_calls,
+)
+from nexus_otel.genai.recorder import Recorder
+
+
+@dataclass(slots=True)
+class Awaited:
+    """A tool call that the model asked for and nobody has answered yet."""
+
+    asked: AskedCall
+    since_ns: int
+    known: bool | None
+    schema: Any
+    executed: bool = False
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class Run:
+    """One open run.
+
+    Attributes:
+        span: Its root; never current.
+        context: The root as the parent of what the run does, with the ambient baggage.
+        ambient: The span that was current when it opened.
+        prefix: Fingerprint of its last request's messages, with their number.
+        resumable: Whether a request with the same prefix goes on with it: after a failure or a pause.
+        signature: What tells its agent from another: instructions and tools.
+        parent: The run whose tool it is part of.
+    """
+
+    agent: AgentRun
+    recorder: Recorder
+    span: Span
+    context: Context
+    ambient: trace.SpanContext
+    client: int
+    signature: int
+    start_ns: int
+    parent: Run | None = None
+    tools: dict[str, Any] = field(default_factory=dict)
+    totals: AgentTotals = field(default_factory=AgentTotals)
+    awaited: OrderedDict[str, Awaited] = field(default_factory=OrderedDict)
+    prefix: int = 0
+    prefix_length: int = 0
+    history: int = 0
+    resumable: bool = False
+    failed: Failure | None = None
+    error: BaseException | None = None
+    response_id: str | None = None
+    in_flight: int = 0
+    last_ns: int = 0
+    closed: bool = False
+
+    def upwards(self) -> Iterator[Run]:
+        """Yield this run and those it is part of."""
+        run: Run | None = self
+        while run is not None:
+            yield run
+            run = run.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model call stands: its run, the parent of its span, and whether it only serves a tool of the run."""
+
+    run: Run
+    context: Context
+    aside: bool = False
+
+
+class Request:
+    """A model call as the table sees it."""
+
+    __slots__ = ("ambient", "answers", "conversation", "here", "operation", "prefixes")
+
+    def __init__(self, operation: Inference, conversation: Conversation, ambient: Context) -> None:
+        self.operation = operation
+        self.conversation = conversation
+        self.ambient = ambient
+        self.here = trace.get_current_span(ambient).get_span_context()
+        self.answers = answered_calls(conversation.messages or ())
+        self.prefixes = fingerprints(conversation.messages or ())
+
+
+def derive(run: Run, awaited: Awaited, answer: Part, now_ns: int) -> None:
+    """Record the execution of a tool that was seen only by its answer."""
+    asked = awaited.asked
+    call = ToolCall(asked.name, asked.arguments, asked.id, schema=awaited.schema, known=awaited.known)
+    span = run.recorder.start_tool(call, run.context, run.agent.name, awaited.since_ns, **{semconv.DERIVED: True})
+    result = ToolResult(answer.get("response"), is_error=bool(answer.get("is_error")))
+    run.recorder.end_tool(span, call, result, Outcome(end_ns=max(now_ns, awaited.since_ns)))
+
+
+def same_ambient(run: Run, here: trace.SpanContext) -> bool:
+    """Whether a call is still in the trace that its run was opened in."""
+    own = run.span.get_span_context().trace_id
+    return here.trace_id in (run.ambient.trace_id, own) if here.is_valid else not run.ambient.is_valid
+
+
+def has_prefix(run: Run, prefixes: Sequence[int]) -> bool:
+    """Whether a history begins with the run's last request."""
+    return 0 < run.prefix_length <= len(prefixes) and prefixes[run.prefix_length - 1] == run.prefix
+
+
+def has_agent(ambient: Context) -> bool:
+    """Whether an agent span, ours or another's, is above a call already."""
+    if ambient.get(AGENT):
+        return True
+    attributes = getattr(trace.get_current_span(ambient), "attributes", None)
+    return attributes is not None and attributes.get(semconv.OPERATION) == semconv.INVOKE_AGENT
+
+
+def signature_of(conversation: Conversation) -> int:
+    """Return what tells one agent from another: its instructions and tools."""
+    system = tuple(str(part.get("content")) for part in conversation.system)
+    return hash((system, tuple(str(tool.get("name")) for tool in conversation.tools)))
+
+
+def agent_name() -> str:
+    """Return the name of the agent that this process is: the service's, else the script's."""
+    return config.current().service_name or config.resource_service_name() or _script_name()
+
+
+def _script_name() -> str:
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name:
+        return str(spec.name).removesuffix(".__main__")
+    path = sys.argv[0] if sys.argv else ""
+    return Path(path).stem if path not in ("", "-c", "-") else "agent"
