@@ -67,12 +67,8 @@ def answer(call_id, response):
 
 
 USER = message("user", text("Plan two days in Paris"))
-ASKS = message(
-    "assistant", text("Let me look."), call("t1", "search", q="hotels"), call("t2", "book", nights=2)
-)
-ANSWERS = message(
-    "tool", answer("t1", "\n".join(f"hotel {n}" for n in range(40))), answer("t2", "timed out")
-)
+ASKS = message("assistant", text("Let me look."), call("t1", "search", q="hotels"), call("t2", "book", nights=2))
+ANSWERS = message("tool", answer("t1", "\n".join(f"hotel {n}" for n in range(40))), answer("t2", "timed out"))
 PLAN = message("assistant", text("Here is the plan."))
 
 
@@ -87,9 +83,7 @@ def travel():
         **usage(1204, 88),
         **conversation([USER], [ASKS]),
         "gen_ai.system_instructions": json.dumps([text("Be brief.")]),
-        "gen_ai.tool.definitions": json.dumps(
-            [{"type": "function", "name": name} for name in ("search", "book")]
-        ),
+        "gen_ai.tool.definitions": json.dumps([{"type": "function", "name": name} for name in ("search", "book")]),
     }
     search = {
         **TOOL,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -72,9 +73,7 @@ def stub(tmp_path):
 
 
 def test_the_program_gets_its_arguments_and_stdin_and_gives_its_exit_code(tmp_path):
-    script = written(
-        tmp_path, "agent.py", "import sys; print(sys.argv[1:], sys.stdin.read()); sys.exit(7)"
-    )
+    script = written(tmp_path, "agent.py", "import sys; print(sys.argv[1:], sys.stdin.read()); sys.exit(7)")
     done = launch("python", script, "--export", "x y", "--", "-h", stdin="hello")
     assert (done.returncode, done.stdout) == (7, "['--export', 'x y', '--', '-h'] hello\n")
 
@@ -136,13 +135,13 @@ def test_signals_reach_the_program(tmp_path, name):
         tmp_path,
         "agent.py",
         f"""
-        import signal, sys
+        import os, signal, time
         def end(number, frame):
-            print("got", signal.Signals(number).name, flush=True)
-            sys.exit(5)
+            os.write(1, f"got {{signal.Signals(number).name}}\\n".encode())
+            os._exit(5)
         signal.signal(signal.{name}, end)
-        print("ready", flush=True)
-        signal.pause()
+        os.write(1, b"ready\\n")
+        time.sleep(60)
         """,
     )
     command = [sys.executable, "-m", "nexus_otel.cli.instrument", "python", str(script)]
@@ -219,9 +218,7 @@ def test_help_names_every_setting():
 
 def test_help_survives_a_reader_that_leaves(tmp_path):
     command = f'"{sys.executable}" -m nexus_otel.cli.instrument --help | true'
-    done = subprocess.run(
-        ["sh", "-c", command], capture_output=True, text=True, env=environment(), check=True
-    )
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment(), check=True)
     assert done.stderr == ""
 
 
@@ -299,9 +296,7 @@ def test_the_python_of_another_environment_is_said_once(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(other)], check=True)
     done = launch(other / "bin" / "python", "-c", "print('ran')")
     assert done.stdout == "ran\n"
-    assert done.stderr.startswith(
-        f"nexus-instrument: {other}/bin/python is not the Python of {sys.prefix}"
-    )
+    assert done.stderr.startswith(f"nexus-instrument: {other}/bin/python is not the Python of {sys.prefix}")
     assert done.stderr.count("\n") == 1
 
 
@@ -407,9 +402,7 @@ def test_the_search_path_of_modules_is_the_users_after_our_folder(tmp_path):
 
 def test_launched_twice_our_folder_is_there_once(stub):
     code = "import os, sys; print(os.environ['PYTHONPATH'].count('bootstrap'), sys.nexus_activated)"
-    done = launch(
-        sys.executable, "-m", "nexus_otel.cli.instrument", "python", "-c", code, python_path=stub
-    )
+    done = launch(sys.executable, "-m", "nexus_otel.cli.instrument", "python", "-c", code, python_path=stub)
     assert done.stdout == "1 ['launcher']\n"
 
 
@@ -430,7 +423,9 @@ def test_beside_opentelemetry_instrument(first, stub):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "auto_instrumentation" in done.stdout
+    if first == "nexus" or not version("opentelemetry-instrumentation").startswith("0.58"):
+        # release 0.58 takes itself out of what it starts
+        assert "auto_instrumentation" in done.stdout
 
 
 def test_the_launcher_imports_nothing_heavy():
@@ -438,16 +433,12 @@ def test_the_launcher_imports_nothing_heavy():
         "import sys, nexus_otel.cli.instrument;"
         "print({m.split('.')[0] for m in sys.modules} & {'click', 'rich', 'opentelemetry', 'wrapt', 'orjson'})"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
     assert done.stdout == "set()\n"
 
 
 def test_the_launcher_becomes_the_program():
     started = time.monotonic()
-    done = launch(
-        "python", "-c", "import os; print(os.environ['_NEXUS_LAUNCHER_PID'] == str(os.getpid()))"
-    )
+    done = launch("python", "-c", "import os; print(os.environ['_NEXUS_LAUNCHER_PID'] == str(os.getpid()))")
     assert done.stdout == "True\n"
     assert time.monotonic() - started < 30

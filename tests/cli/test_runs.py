@@ -28,9 +28,7 @@ def two_in_one_trace():
 
 
 def test_a_run_is_the_agent_and_all_under_it():
-    (run,) = runs_of(
-        [span(9, 0, "POST /ask", 0, 50), *travel()[1:], span(1, 9, "invoke_agent", 0, 41, AGENT)]
-    )
+    (run,) = runs_of([span(9, 0, "POST /ask", 0, 50), *travel()[1:], span(1, 9, "invoke_agent", 0, 41, AGENT)])
     assert run.id == TRACE
     assert [s.name for s in run.spans][:2] == ["invoke_agent", "chat model-x"]
     assert len(run.spans) == 6
@@ -134,9 +132,7 @@ def test_the_service_names_an_agent_without_a_name():
 
 
 def many():
-    return runs_of(
-        [span(n, 0, "chat", n, n + 1, CHAT, trace_id=f"{n:08x}" + "0" * 24) for n in range(3)]
-    )
+    return runs_of([span(n, 0, "chat", n, n + 1, CHAT, trace_id=f"{n:08x}" + "0" * 24) for n in range(3)])
 
 
 def test_last_is_the_newest():

@@ -26,9 +26,7 @@ class Terminal(io.StringIO):
 def drawn(spans, width=100, encoding="utf-8", **options):
     file = Terminal(encoding)
     (run,) = runs_of(spans)
-    to = Console(
-        file=file, width=width, markup=False, highlight=False, no_color=True, force_terminal=False
-    )
+    to = Console(file=file, width=width, markup=False, highlight=False, no_color=True, force_terminal=False)
     print_header(run, to, "3f9c2b1a")
     print_tree(run, to, **options)
     return file.getvalue()
@@ -71,9 +69,7 @@ def test_a_long_tree_loses_its_middle_and_says_so():
 
 
 def test_a_span_of_a_dead_process_is_marked():
-    died = span(
-        1, 0, "invoke_agent travel", 0, 2, AGENT, died=True, status=2, status_message="process ended"
-    )
+    died = span(1, 0, "invoke_agent travel", 0, 2, AGENT, died=True, status=2, status_message="process ended")
     text = drawn([died])
     assert "  died  " in text
     assert "process ended" in text.splitlines()[2]
@@ -96,18 +92,13 @@ def test_a_tool_whose_answer_says_that_it_failed():
 
 
 def test_the_message_of_an_exception_stands_in_for_a_missing_status():
-    raised = StoredEvent(
-        "exception", 0, {"exception.type": "ValueError", "exception.message": "bad\nvalue"}
-    )
+    raised = StoredEvent("exception", 0, {"exception.type": "ValueError", "exception.message": "bad\nvalue"})
     one = span(1, 0, "chat", 0, 1, {**CHAT, "error.type": "ValueError"}, status=2, events=[raised])
     assert error_of(one) == "ValueError: bad value"
 
 
 def test_how_a_stream_ended_is_noted():
-    assert (
-        notes_of(span(1, 0, "chat", 0, 1, {**CHAT, "nexus.stream.outcome": "abandoned"}))
-        == "stream abandoned"
-    )
+    assert notes_of(span(1, 0, "chat", 0, 1, {**CHAT, "nexus.stream.outcome": "abandoned"})) == "stream abandoned"
 
 
 def test_names_cannot_command_the_terminal():

@@ -425,7 +425,7 @@ def past(home, *destinations, days=0.0, size=0, **settings):
 
 def acknowledge_all(path):
     for target in read_header(path).targets:
-        retention.acknowledge(path, target, path.stat().st_size)
+        retention.acknowledge(path, target, path.stat().st_size, final=True)
 
 
 def test_old_local_segments_go_and_undelivered_ones_stay(home):

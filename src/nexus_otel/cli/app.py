@@ -38,9 +38,7 @@ def commands(context: click.Context) -> None:
 
 
 @commands.command()
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs."
-)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs.")
 @click.option("--status", type=click.Choice(["ok", "error", "open"]), help="Only runs that ended so.")
 @click.option("--since", metavar="WHEN", help="Only runs since then: 30m, 2h, 1d, or a date or time.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -76,9 +74,7 @@ def export(runs: tuple[str, ...]) -> None:
 
 
 @commands.command()
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds."
-)
+@click.option("--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds.")
 @click.pass_context
 def flush(context: click.Context, timeout: float) -> None:
     """Send what could not be sent yet, to the destinations that this environment sets."""

@@ -192,9 +192,7 @@ def described(part: Mapping[str, Any], role: str, quoted: Mapping[str, str]) -> 
         case {"type": "reasoning", "content": content}:
             return f"{role} thinks", pretty(content), "dim"
         case {"type": "tool_call", "name": name}:
-            given = (
-                "" if str(part.get("id")) in quoted else f" {pretty(parsed(part.get('arguments', {})))}"
-            )
+            given = "" if str(part.get("id")) in quoted else f" {pretty(parsed(part.get('arguments', {})))}"
             return f"{role} calls", f"{name}{given}", "green"
         case {"type": "tool_call_response"}:
             known = quoted.get(str(part.get("id")))
@@ -214,9 +212,7 @@ def print_content(run: Run, to: Console, show: str) -> None:
         to: Where to.
         show: The command that shows the run, to which `--span ID` is added for more.
     """
-    telling = [
-        span for span in run.spans if has_content(span) and (is_model_call(span) or is_tool_call(span))
-    ]
+    telling = [span for span in run.spans if has_content(span) and (is_model_call(span) or is_tool_call(span))]
     if not telling:
         telling = [span for span in run.spans if has_content(span)]
     if not telling:

@@ -31,6 +31,4 @@ def export(wanted: Sequence[str]) -> None:
 
 def _traces(wanted: Sequence[str]) -> set[str]:
     runs = all_runs()
-    return {
-        run.trace_id for name in wanted for run in (runs[:1] if name == "last" else matching(runs, name))
-    }
+    return {run.trace_id for name in wanted for run in (runs[:1] if name == "last" else matching(runs, name))}

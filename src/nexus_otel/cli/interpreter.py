@@ -101,11 +101,7 @@ def _through_env(words: list[str], environment: Mapping[str, str]) -> tuple[str,
 def _foreign(path: str) -> str | None:
     """Return the line for an interpreter of another environment, where that is certain."""
     found = environment_of(path)
-    if (
-        os.path.realpath(found) == os.path.realpath(sys.prefix)
-        if found
-        else sys.prefix == sys.base_prefix
-    ):
+    if os.path.realpath(found) == os.path.realpath(sys.prefix) if found else sys.prefix == sys.base_prefix:
         return None
     return (
         f"{path} is not the Python of {sys.prefix}: the run is not recorded; "

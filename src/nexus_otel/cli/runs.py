@@ -79,9 +79,7 @@ class Tree:
         """Yield spans and all below them, parents first, siblings by start."""
         yield from self.walk_while(lambda _span: True, *starts)
 
-    def walk_while(
-        self, descend: Callable[[StoredSpan], bool], *starts: StoredSpan
-    ) -> Iterator[StoredSpan]:
+    def walk_while(self, descend: Callable[[StoredSpan], bool], *starts: StoredSpan) -> Iterator[StoredSpan]:
         """Yield spans and those below them, below a span only if `descend` is true of it."""
         waiting = list(reversed(starts))
         while waiting:
@@ -164,9 +162,7 @@ class Run:
     def steps(self) -> list[StoredSpan]:
         """The logical model calls of the run, by start."""
         outermost = self.tree.walk_while(lambda span: not is_model_call(span), *self.roots)
-        return sorted(
-            (s for s in outermost if is_model_call(s)), key=lambda span: (span.start_ns, span.span_id)
-        )
+        return sorted((s for s in outermost if is_model_call(s)), key=lambda span: (span.start_ns, span.span_id))
 
     @cached_property
     def tool_calls(self) -> list[StoredSpan]:
@@ -185,9 +181,7 @@ class Run:
             name: The usage attribute of a model call.
             total: The attribute of the run's own span, used where model calls have none.
         """
-        outermost = self.tree.walk_while(
-            lambda span: operation(span) not in _USAGE_OPERATIONS, *self.roots
-        )
+        outermost = self.tree.walk_while(lambda span: operation(span) not in _USAGE_OPERATIONS, *self.roots)
         counts = [s.attributes.get(name) for s in outermost if operation(s) in _USAGE_OPERATIONS]
         known = [count for count in counts if isinstance(count, int)]
         if known:
@@ -296,9 +290,7 @@ def matching(runs: Sequence[Run], wanted: str) -> list[Run]:
     name = wanted.lower()
     trace, _, span = name.partition(":")
     if len(trace) < SHORTEST_PREFIX:
-        raise AmbiguousError(
-            f"{wanted!r} is too short: give at least {SHORTEST_PREFIX} characters of a run's id"
-        )
+        raise AmbiguousError(f"{wanted!r} is too short: give at least {SHORTEST_PREFIX} characters of a run's id")
     found = [run for run in runs if _matches(run, trace, span)] if _RUN_ID.fullmatch(name) else []
     if not found:
         raise NothingFoundError(f"no run {wanted}")

@@ -75,16 +75,12 @@ def show_span(wanted_run: str | None, wanted: str, *, as_json: bool) -> None:
 
 def _select_span(spans: list[StoredSpan], wanted: str) -> StoredSpan:
     if len(wanted) < SHORTEST_PREFIX:
-        raise AmbiguousError(
-            f"{wanted!r} is too short: give at least {SHORTEST_PREFIX} characters of a span's id"
-        )
+        raise AmbiguousError(f"{wanted!r} is too short: give at least {SHORTEST_PREFIX} characters of a span's id")
     found = [span for span in spans if span.span_id.startswith(wanted.lower())]
     if not found:
         raise NothingFoundError(f"no span {wanted}")
     if len(found) > 1:
-        raise AmbiguousError(
-            f"{wanted} means {len(found)} spans: {', '.join(s.span_id for s in found[:5])}"
-        )
+        raise AmbiguousError(f"{wanted} means {len(found)} spans: {', '.join(s.span_id for s in found[:5])}")
     return found[0]
 
 
@@ -96,19 +92,13 @@ def _print_span(span: StoredSpan) -> None:
         write.text(label, value)
     if error := error_of(span):
         write.text("error", error, "red")
-    plain = {
-        name: value for name, value in span.attributes.items() if name not in semconv.CONTENT_ATTRIBUTES
-    }
+    plain = {name: value for name, value in span.attributes.items() if name not in semconv.CONTENT_ATTRIBUTES}
     _print_table(write, "attributes", plain)
     for event in span.events:
-        write.heading(
-            f"event {one_line(event.name)} at +{duration((event.time_ns - span.start_ns) / 1e9)}"
-        )
+        write.heading(f"event {one_line(event.name)} at +{duration((event.time_ns - span.start_ns) / 1e9)}")
         _print_table(write, "", event.attributes)
     _print_content(span, write)
-    _print_table(
-        write, f"scope {one_line(span.scope)} {one_line(span.scope_version)}, resource", span.resource
-    )
+    _print_table(write, f"scope {one_line(span.scope)} {one_line(span.scope_version)}, resource", span.resource)
 
 
 def _facts(span: StoredSpan) -> dict[str, str]:

@@ -43,9 +43,7 @@ def load() -> Store:
 
 def nothing_yet() -> NothingFoundError:
     """Return the error for an empty store."""
-    return NothingFoundError(
-        f"no run is recorded in {config.home()}; try: nexus-instrument python agent.py"
-    )
+    return NothingFoundError(f"no run is recorded in {config.home()}; try: nexus-instrument python agent.py")
 
 
 def all_runs() -> list[Run]:

@@ -74,9 +74,7 @@ def rows(run: Run) -> list[Row]:
         children = run.tree.children(span)
         found.append(Row(span, path, bool(children)))
         last = len(children) - 1
-        waiting.extend(
-            (child, (*path, place == last)) for place, child in reversed(list(enumerate(children)))
-        )
+        waiting.extend((child, (*path, place == last)) for place, child in reversed(list(enumerate(children))))
     return found
 
 
@@ -91,9 +89,7 @@ def print_header(run: Run, to: Console, name: str) -> None:
     facts = [count(len(run.steps), "step"), count(len(run.tool_calls), "tool call")]
     facts.append(f"{number(run.input_tokens)} in / {number(run.output_tokens)} out tokens")
     failed = len(run.errors)
-    to.print(
-        Text(", ".join(facts) + (f", {count(failed, 'failed span')}" if failed else ""), style="dim")
-    )
+    to.print(Text(", ".join(facts) + (f", {count(failed, 'failed span')}" if failed else ""), style="dim"))
 
 
 def print_tree(run: Run, to: Console, *, limit: int | None = None, ids: bool = False) -> None:
@@ -244,9 +240,7 @@ def notes_of(span: StoredSpan) -> str:
     own = span.attributes
     found = ["process ended"] if span.died else []
     if is_model_call(span) and (semconv.USAGE_INPUT in own or semconv.USAGE_OUTPUT in own):
-        found.append(
-            f"{number(own.get(semconv.USAGE_INPUT))} in / {number(own.get(semconv.USAGE_OUTPUT))} out"
-        )
+        found.append(f"{number(own.get(semconv.USAGE_INPUT))} in / {number(own.get(semconv.USAGE_OUTPUT))} out")
     if own.get(semconv.DERIVED) is True:
         found.append("derived")
     reasons = own.get(semconv.RESPONSE_FINISH_REASONS)

@@ -45,7 +45,7 @@ class Instrumentor:
         package: The distribution, for versions in messages.
         requires: Requirements, as `instrumentation_dependencies` returns them.
         targets: The methods that are wrapped.
-        replacements: `(module, Class.attribute, make)`: replaced by what `make` gives for the original.
+        replacements: `(module, Class.attribute or function, make)`: replaced by what `make` gives for the original.
     """
 
     package: ClassVar[str]
@@ -126,7 +126,7 @@ class Instrumentor:
     @classmethod
     def _place(cls, module: Any, path: str, optional: bool, make: Callable[[Any], Any]) -> None:
         owner_name, _, name = path.rpartition(".")
-        owner = getattr(module, owner_name, None)
+        owner = getattr(module, owner_name, None) if owner_name else module
         original = owner.__dict__.get(name) if owner is not None else None
         if original is None:
             if not optional:

@@ -8,6 +8,7 @@ call is the span of that call, and gets what we know of it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -36,6 +37,24 @@ def silence_native(original: property) -> property:
         return native if native is None or step is None else _Adopting(native, step)
 
     return property(tracer)
+
+
+def silence_helper(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of the SDK that makes a span for the client it is given, so that it makes none.
+
+    The tool runner's spans begin where no span of ours is open; the run and its tools are recorded by us.
+    """
+
+    def helper(client: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(client if native_chosen(client) else _Untraced, *args, **kwargs)
+
+    return functools.update_wrapper(helper, original)
+
+
+class _Untraced:
+    """A client without a tracer."""
+
+    _tracer = None
 
 
 def remember_choice(original: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:

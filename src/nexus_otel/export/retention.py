@@ -15,6 +15,7 @@ from nexus_otel._guard import quietly
 from nexus_otel.export.segment import Header, Target, is_locked, read_header, segments
 
 _DAY_S: Final = 86_400.0
+_FINAL: Final = " all"
 _SHARE: Final = 0.1
 """How much of the free space the store may take."""
 
@@ -57,39 +58,42 @@ def ack_path(segment: Path, target: Target) -> Path:
     return segment.with_name(f"{segment.name}.{name}.ack")
 
 
-def acknowledged(segment: Path, target: Target) -> int:
-    """Return up to which offset the destination has got the segment; 0 for none of it."""
+def acknowledged(segment: Path, target: Target) -> tuple[int, bool]:
+    """Return up to which offset the destination has got the segment, and whether that is all there will be."""
     try:
-        return max(0, int(ack_path(segment, target).read_text("ascii")))
+        offset, *final = ack_path(segment, target).read_text("ascii").split()
+        return max(0, int(offset)), bool(final)
     except (OSError, ValueError):
-        return 0
+        return 0, False
 
 
-def acknowledge(segment: Path, target: Target, offset: int) -> None:
+def acknowledge(segment: Path, target: Target, offset: int, *, final: bool = False) -> None:
     """Write down that the destination has got the segment up to `offset`.
+
+    Args:
+        segment: The segment.
+        target: The destination.
+        offset: Where the last delivered record ends.
+        final: Whether nothing will follow, neither records nor the end of spans of a process that died.
 
     Raises:
         OSError: The folder cannot be written to.
     """
     path = ack_path(segment, target)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600
-    )
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:
-        os.write(descriptor, str(offset).encode())
+        os.write(descriptor, f"{offset}{_FINAL if final else ''}".encode())
     finally:
         os.close(descriptor)
     temporary.replace(path)
 
 
-def is_delivered(segment: Path, header: Header | None, size: int) -> bool:
+def is_delivered(segment: Path, header: Header | None) -> bool:
     """Whether every destination of the segment has got all of it; False without a destination."""
-    return (
-        header is not None
-        and bool(header.targets)
-        and all(acknowledged(segment, target) >= size for target in header.targets)
-    )
+    if header is None or not header.targets:
+        return False
+    return all(acknowledged(segment, target)[1] for target in header.targets)
 
 
 def delete(segment: Path) -> None:
@@ -133,7 +137,7 @@ def _expired(file: _File) -> bool:
     """Delete an old segment unless it is in use or still to be sent; say whether it is gone."""
     header = quietly(read_header, file.path)
     waits = (
-        header is not None and bool(header.targets) and not is_delivered(file.path, header, file.size)
+        header is not None and bool(header.targets) and not is_delivered(file.path, header)
     )
     return not waits and _deleted(file)
 
@@ -147,7 +151,7 @@ def _deleted(file: _File) -> bool:
 
 def _make_room(files: Iterable[_File], excess: int, dropped: Dropped) -> None:
     headers = {file: quietly(read_header, file.path) for file in files}
-    delivered = {file: is_delivered(file.path, header, file.size) for file, header in headers.items()}
+    delivered = {file: is_delivered(file.path, header) for file, header in headers.items()}
     for file in sorted(headers, key=lambda file: not delivered[file]):
         if excess <= 0:
             return

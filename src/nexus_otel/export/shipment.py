@@ -1,73 +1,188 @@
-"""What a destination has not got yet: records of segments, of this process and of dead ones, and of memory."""
+"""What a destination has not got yet: records of segments, of this process and of others, and of memory."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import orjson
 
 from nexus_otel._guard import quietly
 from nexus_otel.export.died import died
-from nexus_otel.export.owner import has_ended, this_process
+from nexus_otel.export.owner import has_ended
 from nexus_otel.export.retention import acknowledge, acknowledged, delete, is_delivered
 from nexus_otel.export.segment import LOGS, METRICS, NOTE, SEALED, SPANS, Header, Records, Target
-from nexus_otel.export.segment import lock, read_header, read_records
+from nexus_otel.export.segment import pack, read_records
 from nexus_otel.export.spool import Spool
+from nexus_otel.export.writer import SegmentFile, note
 
 KINDS: Final = {"traces": SPANS, "logs": LOGS, "metrics": METRICS}
 BODY_BYTES: Final = 2 * 1024 * 1024
-_HEAD: Final = 9
-"""Bytes of a record before its payload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records for one request.
+    """Requests to be sent as one.
 
     Attributes:
-        payloads: The requests in them; joined they are one request.
-        ends: For each payload, up to where the source is delivered with it.
+        payloads: The requests; joined they are one.
+        ends: For each, up to where its source is delivered with it.
     """
 
     payloads: list[bytes]
     ends: list[int]
 
     def first(self, count: int) -> Batch:
-        """Return the batch with its first `count` records only."""
+        """Return the batch with its first `count` requests only."""
         return Batch(self.payloads[:count], self.ends[:count])
 
 
+class Source(Protocol):
+    """Where records wait for one destination."""
+
+    def batch(self) -> Batch | None:
+        """Return what comes next; None when nothing is left."""
+
+    def delivered(self, end: int) -> None:
+        """Remember that everything up to `end` has arrived."""
+
+    def set_aside(self, payload: bytes) -> None:
+        """Keep a request that the destination will never take."""
+
+
+def _collect(records: Iterator[tuple[int, bytes, int]], kind: int) -> tuple[Batch, bool]:
+    """Return the next requests of a kind, at least one and about `BODY_BYTES`, and whether these are the last."""
+    batch = Batch([], [])
+    size = 0
+    for found, payload, end in records:
+        if found != kind:
+            continue
+        size += len(payload)
+        if size > BODY_BYTES and batch.payloads:
+            return batch, False
+        batch.payloads.append(payload)
+        batch.ends.append(end)
+    return batch, True
+
+
 class SegmentSource:
-    """A segment of which a destination has not got everything."""
+    """A segment of which a destination has not got everything.
+
+    Args:
+        path: The segment.
+        header: Its header.
+        target: The destination.
+        live: Whether it is the one that this process writes to; if not, its lock is ours.
+    """
 
     def __init__(self, path: Path, header: Header, target: Target, *, live: bool) -> None:
-        self.path = path
+        self._path = path
         self._header = header
         self._target = target
         self._live = live
-        self._offset = acknowledged(path, target)
+        self._offset, self._final = acknowledged(path, target)
 
-    def batch(self, limit: int = BODY_BYTES) -> Batch | None:
-        """Return the next records, at least one and up to about `limit` bytes; None when there is none left."""
-        data = self.path.read_bytes()
-        whole = read_records_of(data, self.path)
-        records = Records(data, max(self._offset, whole.end))
-        kind = KINDS[self._target.signal]
-        payloads: list[bytes] = []
-        ends: list[int] = []
-        size = 0
-        for found, payload, end in records:
-            if found != kind:
-                continue
-            if payloads and size + len(payload) > limit:
-                return Batch(payloads, ends)
-            size += len(payload)
-            payloads.append(payload)
-            ends.append(end)
-        if self._live:
-            return Batch(payloads, ends) if payloads else None
-        return self._last(data, payloads, ends, whole)
+    def batch(self) -> Batch | None:
+        if self._final:
+            return None
+        batch, last = _collect(self._records(), KINDS[self._target.signal])
+        if not last:
+            return batch
+        if not self._live:
+            self._add_last(batch)
+        return batch if batch.payloads else None
+
+    def _records(self) -> Iterator[tuple[int, bytes, int]]:
+        if not self._offset:
+            yield from read_records(self._path)
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        base = self._offset
+        for kind, payload, end in Records(data):
+            yield kind, payload, base + end
+
+    def _add_last(self, batch: Batch) -> None:
+        """Add what the end of its process makes of a segment to the last batch of it."""
+        size = self._path.stat().st_size
+        if self._target.signal == SIGNAL_OF_SPANS and not self._is_sealed():
+            ended = has_ended(self._header.owner)
+            if ended is False:  # its process lives and may yet end its spans, elsewhere
+                return
+            left = died((kind, payload) for kind, payload, _end in read_records(self._path))
+            if left:
+                batch.payloads.append(b"".join(left))
+                batch.ends.append(size)
+        if batch.payloads:
+            batch.ends[-1] = size
+        else:
+            self.delivered(size)
+
+    def _is_sealed(self) -> bool:
+        notes = (payload for kind, payload, _end in read_records(self._path) if kind == NOTE)
+        return any(SEALED in (quietly(orjson.loads, payload) or ()) for payload in notes)
+
+    def delivered(self, end: int) -> None:
+        self._offset = end
+        self._final = not self._live and end >= self._path.stat().st_size
+        acknowledge(self._path, self._target, end, final=self._final)
+        if self._final and not self._header.keep and is_delivered(self._path, self._header):
+            delete(self._path)
+
+    def set_aside(self, payload: bytes) -> None:
+        _set_aside(self._path.parent, self._header, KINDS[self._target.signal], payload)
+
+
+SIGNAL_OF_SPANS: Final = "traces"
+
+
+def _set_aside(folder: Path, header: Header, kind: int, payload: bytes) -> None:
+    """Keep a request in a segment of its own that is never sent."""
+    alone = replace(header, created_ns=time.time_ns(), targets=(), keep=True)
+    with suppress(OSError):
+        file = SegmentFile(folder, alone, 0)
+        with suppress(OSError):
+            file.append(pack(kind, payload) + note(set_aside=len(payload)))
+        file.seal()
+        file.close()
+
+
+class MemorySource:
+    """Records of this process that no disk took."""
+
+    def __init__(self, spool: Spool, signal: str, positions: dict[str, int]) -> None:
+        self._spool = spool
+        self._signal = signal
+        self._positions = positions
+
+    def batch(self) -> Batch | None:
+        first, records = self._spool.in_memory()
+        position = max(first, self._positions.get(self._signal, 0))
+        numbered = enumerate(records[position - first :], position + 1)
+        batch, _last = _collect(((one[8], one[9:], end) for end, one in numbered), KINDS[self._signal])
+        if batch.payloads:
+            return batch
+        if position < first + len(records):
+            self.delivered(first + len(records))
+        return None
+
+    def delivered(self, end: int) -> None:
+        self._positions[self._signal] = end
+        self._spool.forget(min(self._positions.values()))
+
+    def set_aside(self, payload: bytes) -> None:
+        """Let it go: there is no disk to keep it on."""
+
+
+def count_waiting(path: Path, target: Target) -> int:
+    """Return how many requests of a segment the destination has not got."""
+    offset, final = acknowledged(path, target)
+    if final:
+        return 0
+    kind = KINDS.get(target.signal)
+    return sum(found == kind and end > offset for found, _payload, end in read_records(path))

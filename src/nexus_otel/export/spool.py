@@ -157,7 +157,7 @@ class Spool:
         """Write everything and let go of the segment; a later record opens another."""
         with self._turn:
             self._write_queue()
-            self._writer.close()
+            self._writer.close(seal=not self._open)
 
     # -- records on no disk ----------------------------------------------------------------------------
 

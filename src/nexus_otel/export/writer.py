@@ -111,6 +111,11 @@ class SegmentFile:
         """Whether somebody deleted the file, so that what is written is lost."""
         return os.fstat(self._descriptor).st_nlink == 0
 
+    def seal(self) -> None:
+        """Write that nothing follows: spans that are open here end elsewhere."""
+        with suppress(OSError):
+            self.append(note(**{SEALED: True}))
+
     def close(self) -> None:
         """Close it. In a forked child this leaves the parent's lock alone."""
         with suppress(OSError):
@@ -248,15 +253,20 @@ class Writer:
         if new is None:
             self._rotate_at = old.size + ROTATE_BYTES
             return
-        with suppress(OSError):
-            old.append(note(**{SEALED: True}))
+        old.seal()
         old.close()
         self.segment = new
 
-    def close(self) -> None:
-        """Close the segment; the next record opens another."""
+    def close(self, *, seal: bool = False) -> None:
+        """Close the segment; the next record opens another.
+
+        Args:
+            seal: Whether every span that the segment tells the beginning of has ended.
+        """
         segment, self.segment = self.segment, None
         if segment is not None:
+            if seal:
+                segment.seal()
             segment.close()
 
     def forked(self) -> None:
