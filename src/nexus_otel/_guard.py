@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections import Counter
@@ -73,6 +74,12 @@ class guard:  # noqa: N801 - reads as a statement: with guard("reading a respons
 
     def __init__(self, place: str) -> None:
         self._place = place
+
+    @staticmethod
+    @functools.lru_cache(maxsize=1_000)
+    def of(doing: str, target: str) -> guard:
+        """Return the guard of doing something to a target, made once."""
+        return guard(f"{doing} {target}")
 
     def __enter__(self) -> None:
         return None

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -226,6 +227,48 @@ def test_export_of_no_such_run(full, nexus):
     assert nexus("export", "dddd") == (1, "", "nexus-otel: no run dddd\n")
 
 
+# -- flush ---------------------------------------------------------------------------------------------
+
+SERVER = "http://127.0.0.1:9"
+
+
+def left_behind(home, *endpoints):
+    """What a process that is no more recorded for endpoints."""
+    done = as_process(
+        f'{sys.executable} -c "import sys, pathlib; from tests.cli.samples import travel, write;'
+        'write(pathlib.Path(sys.argv[1]), travel(), *sys.argv[2:])" ' + " ".join([str(home), *endpoints])
+    )
+    assert done.stderr == ""
+
+
+def test_flush_of_nothing_is_done(full, nexus):
+    assert nexus("flush") == (0, "sent 0 requests\n", "")
+
+
+def test_flush_says_what_the_destination_did_not_take(home, nexus, monkeypatch):
+    left_behind(home, f"{SERVER}/v1/traces")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", SERVER)
+    code, out, err = nexus("flush", "--timeout", "0.2")
+    assert (code, out) == (1, "sent 0 requests\n")
+    assert err == "nexus-otel: 6 requests not accepted within 0.2 s are kept; try again\n"
+
+
+def test_flush_says_what_is_for_others_and_what_to_set(home, nexus, monkeypatch):
+    left_behind(home, f"{SERVER}/v1/traces")
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    code, _out, err = nexus("flush", "--timeout", "0.2")
+    assert code == 1
+    assert err.startswith(f"nexus-otel: 6 requests for {SERVER}/v1/traces are kept: set OTEL_EXPORTER_OTLP_ENDPOINT")
+    assert err.count("\n") == 1
+
+
+def test_flush_with_a_bad_address_is_a_usage_error(full, nexus, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "nowhere")
+    code, _out, err = nexus("flush")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("nexus-otel: OTEL_EXPORTER_OTLP_ENDPOINT='nowhere'")
+
+
 # -- errors --------------------------------------------------------------------------------------------
 
 
@@ -300,6 +343,7 @@ def as_process(command, **more):
         timeout=60,
         env=env,
         check=False,
+        cwd=Path(__file__).parents[2],
     )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from nexus_otel import config
+from nexus_otel._guard import quietly
 from nexus_otel.cli.store import say
 from nexus_otel.cli.terminal import count
 
@@ -18,13 +22,30 @@ def flush(timeout_s: float) -> bool:
     """
     from nexus_otel.export.sender import flush_store
 
-    report = flush_store(config.home(), timeout_s)
+    home = config.home()
+    report = flush_store(home, timeout_s)
     print(f"sent {count(report.sent, 'request')}")
     if report.left:
-        say(f"{count(report.left, 'request')} left: not accepted within {timeout_s:g} s; try again")
+        say(f"{count(report.left, 'request')} not accepted within {timeout_s:g} s are kept; try again")
     if report.foreign:
+        addresses = sorted(set(_elsewhere(home)))
         say(
-            f"{count(report.foreign, 'request')} left for other destinations than this environment's: "
-            "set OTEL_EXPORTER_OTLP_ENDPOINT (and _HEADERS) as they were when they were recorded"
+            f"{count(report.foreign, 'request')} for {', '.join(addresses) or 'another destination'} are kept: "
+            "set OTEL_EXPORTER_OTLP_ENDPOINT, and the names in OTEL_EXPORTER_OTLP_HEADERS, as they were then"
         )
     return not (report.left or report.foreign)
+
+
+def _elsewhere(home: Path) -> Iterator[str]:
+    """Yield the addresses in the store that are no destination of this environment."""
+    from nexus_otel.export.destinations import destinations
+    from nexus_otel.export.places import store_folders
+    from nexus_otel.export.segment import read_header, segments
+    from nexus_otel.export.shipment import count_waiting
+
+    own = {one.target for one in destinations()}
+    for path in (path for folder in store_folders(home) for path in segments(folder)):
+        header = quietly(read_header, path)
+        for target in header.targets if header else ():
+            if target not in own and quietly(count_waiting, path, target):
+                yield target.endpoint

@@ -61,7 +61,7 @@ class Tree:
     """
 
     def __init__(self, spans: Iterable[StoredSpan]) -> None:
-        ordered = sorted(spans, key=lambda span: (span.start_ns, span.span_id))
+        ordered = sorted(spans, key=lambda span: span.start_ns)
         ids = {span.span_id for span in ordered}
         self._below: dict[str, list[StoredSpan]] = defaultdict(list)
         self.roots: list[StoredSpan] = []
@@ -162,7 +162,7 @@ class Run:
     def steps(self) -> list[StoredSpan]:
         """The logical model calls of the run, by start."""
         outermost = self.tree.walk_while(lambda span: not is_model_call(span), *self.roots)
-        return sorted((s for s in outermost if is_model_call(s)), key=lambda span: (span.start_ns, span.span_id))
+        return sorted((span for span in outermost if is_model_call(span)), key=lambda span: span.start_ns)
 
     @cached_property
     def tool_calls(self) -> list[StoredSpan]:

@@ -89,7 +89,7 @@ class Step:
         """End with the value that the library returned."""
         result = None
         if self.wanted and self.target.response is not None:
-            with guard(f"reading what {self.target.name} returned"):
+            with guard.of("reading what", self.target.name):
                 result = self.target.response(value)
         self.finish(result)
 
@@ -99,7 +99,7 @@ class Step:
             self.finish(None, stream="cancelled")
             return
         failure = Failure(type(error).__name__)
-        with guard(f"reading the failure of {self.target.name}"):
+        with guard.of("reading the failure of", self.target.name):
             failure = self.target.failure(error)
         self.finish(None, failure, error)
 
@@ -120,7 +120,7 @@ class Step:
         """
         if not self._once.acquire(blocking=False):
             return
-        with guard(f"ending {self.target.name}"):
+        with guard.of("ending", self.target.name):
             self._end(result, Outcome(failure, error, duration_s=self.elapsed_s, **more))
 
     @property
@@ -183,7 +183,7 @@ class ModelStep(Step):
         return True
 
     def _read(self) -> None:
-        with guard(f"reading the request of {self.target.name}"):
+        with guard.of("reading the request of", self.target.name):
             self._conversation = self.operation.conversation()
 
     @property

@@ -10,11 +10,27 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Final
 
 from nexus_otel._guard import guard, report
 from nexus_otel.engine.driver import ModelStep, Step
 from nexus_otel.engine.streams import ABANDONED, Watch, watched
+
+_servers: dict[int, tuple[Any, str | None, int | None]] = {}
+_MAX_SERVERS: Final = 256
+
+
+def server(client: Any) -> tuple[str | None, int | None]:
+    """Return host and port that a client sends to; read once per URL, which is dear to take apart."""
+    url = getattr(client, "_base_url", None)
+    found = _servers.get(id(url))
+    if found is None or found[0] is not url:
+        host, port = getattr(url, "host", None) or None, getattr(url, "port", None)
+        found = (url, host, port or {"https": 443, "http": 80}.get(getattr(url, "scheme", "")))
+        if len(_servers) >= _MAX_SERVERS:
+            _servers.clear()
+        _servers[id(url)] = found
+    return found[1], found[2]
 
 
 def settle(step: Step, value: Any) -> Any:

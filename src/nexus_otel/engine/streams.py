@@ -72,7 +72,7 @@ class Watch:
             self.stopped(CANCELLED)
             return
         failure = Failure(type(error).__name__)
-        with guard(f"reading the failure of {self._step.target.name}"):
+        with guard.of("reading the failure of", self._step.target.name):
             failure = self._step.target.failure(error)
         self._finish(failure=failure, error=error)
 
@@ -97,7 +97,7 @@ class Watch:
         if self._step.ended:
             return
         result: InferenceResult | None = None
-        with guard(f"reading the stream of {self._step.target.name}"):
+        with guard.of("reading the stream of", self._step.target.name):
             result = self._fold.result() if self._fold is not None else None
         times = self._times or ()
         gaps = [after - before for before, after in pairwise(times)]

@@ -137,7 +137,9 @@ def _check_protocol(signal: str, url: SplitResult) -> None:
             "choosing the protocol", "nexus-otel: %s=%s: only http/protobuf is spoken and used%s", name, value, hint
         )
     elif hint:
-        note_once("choosing the port", "nexus-otel: the endpoint%s", hint.replace("; port 4317", " has port 4317, which"))
+        note_once(
+            "choosing the port", "nexus-otel: the endpoint%s", hint.replace("; port 4317", " has port 4317, which")
+        )
 
 
 def _headers(signal: str) -> dict[str, str]:

@@ -11,9 +11,7 @@ from typing import Final
 
 from nexus_otel._guard import quietly
 
-_NETWORK: Final = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "ncpfs", "lustre"}
-)
+_NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "ncpfs", "lustre"})
 
 
 def spool_folder(home: Path) -> Path:

@@ -94,9 +94,14 @@ class Store:
     foreign: list[str] = field(default_factory=list)
 
 
-def read_store(home: Path) -> Store:
-    """Return what is stored in `home`; an empty store where there is none."""
-    reading = _Reading(home)
+def read_store(home: Path, pid: int | None = None) -> Store:
+    """Return what is stored in `home`; an empty store where there is none.
+
+    Args:
+        home: The folder of the local store.
+        pid: The process whose segments are read; all when not given.
+    """
+    reading = _Reading(home, pid)
     spans = sorted(map(_stored, reading.spans()), key=lambda span: (span.start_ns, span.trace_id))
     return Store(spans, reading.skipped, reading.files, reading.foreign)
 
@@ -124,7 +129,7 @@ class _Process:
 class _Reading:
     """One pass over the segments of a store."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, pid: int | None = None) -> None:
         self._ended: dict[bytes, _Span] = {}
         self._processes: dict[Owner | None, _Process] = defaultdict(_Process)
         self.skipped = 0
@@ -132,7 +137,8 @@ class _Reading:
         self.foreign: list[str] = []
         for folder in store_folders(home):
             for path in segments(folder):
-                self._read(path)
+                if pid is None or path.stem.split("-")[2:3] == [str(pid)]:
+                    self._read(path)
 
     def _read(self, path: Path) -> None:
         try:

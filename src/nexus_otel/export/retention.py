@@ -113,14 +113,8 @@ def tidy(folder: Path, kept: Kept) -> Dropped:
     """
     dropped = Dropped()
     files = list(_files(folder))
-    left = [
-        file
-        for file in files
-        if not (time.time() - file.modified_s > kept.days * _DAY_S and _expired(file))
-    ]
-    excess = sum(file.size for file in left) - min(
-        kept.max_bytes, int(shutil.disk_usage(folder).free * _SHARE)
-    )
+    left = [file for file in files if not (time.time() - file.modified_s > kept.days * _DAY_S and _expired(file))]
+    excess = sum(file.size for file in left) - min(kept.max_bytes, int(shutil.disk_usage(folder).free * _SHARE))
     if excess > 0:
         _make_room(left, excess, dropped)
     return dropped
@@ -136,9 +130,7 @@ def _files(folder: Path) -> Iterator[_File]:
 def _expired(file: _File) -> bool:
     """Delete an old segment unless it is in use or still to be sent; say whether it is gone."""
     header = quietly(read_header, file.path)
-    waits = (
-        header is not None and bool(header.targets) and not is_delivered(file.path, header)
-    )
+    waits = header is not None and bool(header.targets) and not is_delivered(file.path, header)
     return not waits and _deleted(file)
 
 

@@ -93,9 +93,7 @@ class Header:
         return MAGIC + _SIZE.pack(len(text)) + text
 
 
-def new_header(
-    targets: tuple[Target, ...], content: str, resource: Mapping[str, Any], *, keep: bool
-) -> Header:
+def new_header(targets: tuple[Target, ...], content: str, resource: Mapping[str, Any], *, keep: bool) -> Header:
     """Return the header of a segment that this process makes now."""
     return Header(this_process(), time.time_ns(), content, targets, keep, resource)
 
@@ -104,12 +102,8 @@ def _decoded(text: bytes) -> Header | None:
     try:
         body = orjson.loads(text)
         owner = Owner(*(body[name] for name in ("pid", "start_time", "boot_id", "pid_space")))
-        targets = tuple(
-            Target(one["signal"], one["endpoint"], one["headers_hash"]) for one in body["destinations"]
-        )
-        return Header(
-            owner, body["created_ns"], body["content"], targets, body["keep"], body["resource"]
-        )
+        targets = tuple(Target(one["signal"], one["endpoint"], one["headers_hash"]) for one in body["destinations"])
+        return Header(owner, body["created_ns"], body["content"], targets, body["keep"], body["resource"])
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -202,9 +196,7 @@ def _opened(path: Path, data: bytes) -> Records:
     start = len(MAGIC) + _SIZE.size
     if data[: len(MAGIC)] != MAGIC[: len(data)]:
         newer = data.startswith(MAGIC[:-1])
-        raise ForeignFileError(
-            f"{path}: {'a segment of another version' if newer else 'not a segment of nexus-otel'}"
-        )
+        raise ForeignFileError(f"{path}: {'a segment of another version' if newer else 'not a segment of nexus-otel'}")
     if len(data) < start:
         return Records(data, len(data))
     size = _SIZE.unpack_from(data, len(MAGIC))[0]
@@ -227,9 +219,7 @@ def segment_name(header: Header, number: int) -> str:
 def segments(folder: Path) -> list[Path]:
     """Return the segments in `folder`, oldest first; none when there is no such folder."""
     try:
-        return sorted(
-            path for path in folder.iterdir() if path.name.startswith("seg-") and path.suffix == ".nxs"
-        )
+        return sorted(path for path in folder.iterdir() if path.name.startswith("seg-") and path.suffix == ".nxs")
     except OSError:
         return []
 

@@ -15,11 +15,11 @@ from nexus_otel._guard import quietly
 from nexus_otel.export.died import died
 from nexus_otel.export.owner import has_ended
 from nexus_otel.export.retention import acknowledge, acknowledged, delete, is_delivered
-from nexus_otel.export.segment import LOGS, METRICS, NOTE, SEALED, SPANS, Header, Records, Target
-from nexus_otel.export.segment import pack, read_records
+from nexus_otel.export.segment import LOGS, METRICS, NOTE, SEALED, SPANS, Header, Records, Target, pack, read_records
 from nexus_otel.export.spool import Spool
 from nexus_otel.export.writer import SegmentFile, note
 
+_SPANS_SIGNAL: Final = "traces"
 KINDS: Final = {"traces": SPANS, "logs": LOGS, "metrics": METRICS}
 BODY_BYTES: Final = 2 * 1024 * 1024
 
@@ -70,31 +70,39 @@ def _collect(records: Iterator[tuple[int, bytes, int]], kind: int) -> tuple[Batc
 
 
 class SegmentSource:
-    """A segment of which a destination has not got everything.
+    """A segment of which a destination may not have got everything.
 
     Args:
         path: The segment.
         header: Its header.
         target: The destination.
+        known: What has been delivered of each segment, for when that cannot be written down.
         live: Whether it is the one that this process writes to; if not, its lock is ours.
     """
 
-    def __init__(self, path: Path, header: Header, target: Target, *, live: bool) -> None:
+    def __init__(self, path: Path, header: Header, target: Target, known: dict[Path, int], *, live: bool) -> None:
         self._path = path
         self._header = header
         self._target = target
+        self._known = known
         self._live = live
-        self._offset, self._final = acknowledged(path, target)
+        offset, self.is_done = acknowledged(path, target)
+        self._offset = max(offset, known.get(path, 0))
 
     def batch(self) -> Batch | None:
-        if self._final:
+        if self.is_done:
             return None
         batch, last = _collect(self._records(), KINDS[self._target.signal])
-        if not last:
-            return batch
-        if not self._live:
+        if last and not self._live:
             self._add_last(batch)
         return batch if batch.payloads else None
+
+    def count(self) -> int:
+        """Return how many requests wait."""
+        if self.is_done:
+            return 0
+        kind = KINDS[self._target.signal]
+        return sum(found == kind for found, _payload, _end in self._records()) + len(self._died())
 
     def _records(self) -> Iterator[tuple[int, bytes, int]]:
         if not self._offset:
@@ -109,36 +117,41 @@ class SegmentSource:
 
     def _add_last(self, batch: Batch) -> None:
         """Add what the end of its process makes of a segment to the last batch of it."""
+        if not self._is_complete():
+            return
         size = self._path.stat().st_size
-        if self._target.signal == SIGNAL_OF_SPANS and not self._is_sealed():
-            ended = has_ended(self._header.owner)
-            if ended is False:  # its process lives and may yet end its spans, elsewhere
-                return
-            left = died((kind, payload) for kind, payload, _end in read_records(self._path))
-            if left:
-                batch.payloads.append(b"".join(left))
-                batch.ends.append(size)
+        left = self._died()
+        if left:
+            batch.payloads.append(b"".join(left))
+            batch.ends.append(size)
         if batch.payloads:
             batch.ends[-1] = size
         else:
             self.delivered(size)
 
+    def _is_complete(self) -> bool:
+        """Whether no span that begins here may still end in its living process."""
+        return self._target.signal != _SPANS_SIGNAL or has_ended(self._header.owner) is not False or self._is_sealed()
+
     def _is_sealed(self) -> bool:
         notes = (payload for kind, payload, _end in read_records(self._path) if kind == NOTE)
         return any(SEALED in (quietly(orjson.loads, payload) or ()) for payload in notes)
 
+    def _died(self) -> list[bytes]:
+        if self._target.signal != _SPANS_SIGNAL or self._is_sealed():
+            return []
+        return died((kind, payload) for kind, payload, _end in read_records(self._path))
+
     def delivered(self, end: int) -> None:
-        self._offset = end
-        self._final = not self._live and end >= self._path.stat().st_size
-        acknowledge(self._path, self._target, end, final=self._final)
-        if self._final and not self._header.keep and is_delivered(self._path, self._header):
+        self._offset = self._known[self._path] = end
+        self.is_done = not self._live and self._is_complete() and end >= self._path.stat().st_size
+        with suppress(OSError):  # a full disk: it is known in memory
+            acknowledge(self._path, self._target, end, final=self.is_done)
+        if self.is_done and not self._header.keep and is_delivered(self._path, self._header):
             delete(self._path)
 
     def set_aside(self, payload: bytes) -> None:
         _set_aside(self._path.parent, self._header, KINDS[self._target.signal], payload)
-
-
-SIGNAL_OF_SPANS: Final = "traces"
 
 
 def _set_aside(folder: Path, header: Header, kind: int, payload: bytes) -> None:
@@ -177,12 +190,3 @@ class MemorySource:
 
     def set_aside(self, payload: bytes) -> None:
         """Let it go: there is no disk to keep it on."""
-
-
-def count_waiting(path: Path, target: Target) -> int:
-    """Return how many requests of a segment the destination has not got."""
-    offset, final = acknowledged(path, target)
-    if final:
-        return 0
-    kind = KINDS.get(target.signal)
-    return sum(found == kind and end > offset for found, _payload, end in read_records(path))

@@ -212,9 +212,7 @@ class Spool:
         with self._turn:
             if self._thread is not None:
                 return
-            thread = threading.Thread(
-                target=_write_often, args=(weakref.ref(self), self._stop), name="nexus-spool"
-            )
+            thread = threading.Thread(target=_write_often, args=(weakref.ref(self), self._stop), name="nexus-spool")
             thread.daemon = True
             try:
                 thread.start()

@@ -133,9 +133,7 @@ def _attributes(out: list[bytes], tag: bytes, pairs: Iterable[tuple[str, Any]]) 
             if size < 126:  # noqa: PLR2004 - one byte holds its length and that of the AnyValue
                 out += (
                     tag,
-                    small[len(head) + size + 4]
-                    if len(head) < _CACHED
-                    else _varint(len(head) + size + 4),
+                    small[len(head) + size + 4] if len(head) < _CACHED else _varint(len(head) + size + 4),
                 )
                 out += (head, _SHORT[size], data)
                 continue
@@ -214,9 +212,7 @@ def _request(span: ReadableSpan, body: bytes) -> bytes:
     *_held, resource, scope, schema = _surroundings(span.resource, span.instrumentation_scope)
     inner = scope + b"\x12" + varint(len(body)) + body + schema
     size = varint(len(inner))
-    return b"".join(
-        (b"\x0a", varint(len(resource) + 1 + len(size) + len(inner)), resource, b"\x12", size, inner)
-    )
+    return b"".join((b"\x0a", varint(len(resource) + 1 + len(size) + len(inner)), resource, b"\x12", size, inner))
 
 
 def _span(span: ReadableSpan, apart: Apart | None) -> bytes:
@@ -228,9 +224,7 @@ def _span(span: ReadableSpan, apart: Apart | None) -> bytes:
         context.span_id.to_bytes(8, "big"),
     ]
     if context.trace_state:
-        out.append(
-            _text(b"\x1a", ",".join(f"{key}={value}" for key, value in context.trace_state.items()))
-        )
+        out.append(_text(b"\x1a", ",".join(f"{key}={value}" for key, value in context.trace_state.items())))
     if parent:
         out += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
     out.append(_text(b"\x2a", span.name) + b"\x30" + _SMALL[span.kind.value + 1])

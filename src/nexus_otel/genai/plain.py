@@ -75,8 +75,14 @@ def item(value: Any, name: str) -> Any:
 
     SDKs take both forms for the same thing, and mark what was not given by objects of types of their own.
     """
-    found = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
-    return None if type(found).__name__ in _NOT_GIVEN else found
+    if value.__class__ is dict or isinstance(value, Mapping):
+        found = value.get(name)
+    else:
+        found = getattr(value, name, None)
+    if found.__class__ in _GIVEN or type(found).__name__ not in _NOT_GIVEN:
+        return found
+    return None
 
 
+_GIVEN: Final = frozenset({str, int, float, bool, list, dict, tuple, type(None)})
 _NOT_GIVEN: Final = frozenset({"NotGiven", "Omit"})

@@ -32,6 +32,11 @@ from nexus_otel.genai.own import is_real, own
 
 _UNKNOWN_TOOL: Final = "unknown_tool"
 _TOOL_ERROR: Final = "tool_error"
+_READING: Final = guard("reading the parameters of a request")
+_DESCRIBING: Final = guard("describing a call")
+_CAPTURING: Final = guard("capturing content")
+_FINISHING: Final = guard("finishing a span")
+_MEASURING: Final = guard("recording metrics")
 
 
 class Recorder:
@@ -115,28 +120,28 @@ class Recorder:
         outcome: Outcome,
     ) -> None:
         """Set everything known of a model call and end its span."""
-        attributes: dict[str, Any] = {}
-        recording = span.is_recording()
         try:
-            with guard("describing a model call"):
-                if recording:
-                    attributes = self._inference_attributes(operation, conversation, result)
-            with guard("describing a failed model call"):
-                if recording:
+            if span.is_recording():
+                attributes: dict[str, Any] = {}
+                with _DESCRIBING:
+                    attributes |= self._inference_attributes(operation, conversation, result)
+                with _CAPTURING:
+                    if self.content.wanted or self.content.event:
+                        self._inference_content(span, attributes, operation, conversation, result)
+                with _FINISHING:
                     self._finish(span, attributes, outcome)
-            with guard("recording the content of a model call"):
-                if recording and self.content.wanted:
-                    self._inference_content(span, attributes, operation, conversation, result)
         finally:
             span.end()
-        with guard("recording the metrics of a model call"):
+        with _MEASURING:
             if self._meters.wanted:
                 self._meters.inference(operation, result, outcome)
 
     def _inference_attributes(
         self, operation: Inference, conversation: Conversation | None, result: InferenceResult | None
     ) -> dict[str, Any]:
-        attributes = dict(operation.request())
+        attributes: dict[str, Any] = {}
+        with _READING:
+            attributes |= operation.request()
         if conversation is not None:
             attributes |= of.conversation_facts(conversation)
         if result is not None:
@@ -146,7 +151,7 @@ class Recorder:
     def _inference_content(
         self,
         span: Span,
-        attributes: Mapping[str, Any],
+        attributes: dict[str, Any],
         operation: Inference,
         conversation: Conversation | None,
         result: InferenceResult | None,
@@ -157,21 +162,21 @@ class Recorder:
                 result.output, result.finish_reasons, with_reasons=self.content.finish_in_messages
             )
         if self.content.on_events or self.content.event:
-            details = of.inference_start(operation) | dict(attributes)
+            details = of.inference_start(operation) | attributes
             self._emit_details(span, details, self.content.structured(values) if self.content.on_events else {})
-        self._set_content(span, values)
+        self._add_content(span, attributes, values)
 
     def end_tool(self, span: Span, call: ToolCall, result: ToolResult | None, outcome: Outcome) -> None:
         """Set everything known of a tool's execution and end its span."""
         duration_s = outcome.duration_s
         failed = outcome.failure
         try:
-            with guard("describing a tool call"):
+            with _DESCRIBING:
                 if span.is_recording():
                     failed = self._tool(span, call, result, outcome)
         finally:
             span.end(outcome.end_ns)
-        with guard("recording the metrics of a tool call"):
+        with _MEASURING:
             if self._meters.wanted and duration_s is not None:
                 self._meters.tool(call, duration_s, failed)
 
@@ -185,25 +190,27 @@ class Recorder:
         elif failure is not None:
             text = f"{failure.type}: {failure.message or ''}"
             attributes |= of.tool_failure_facts("status", text, self.hasher)
+        with _CAPTURING:
+            if self.content.wanted:
+                answer = result.answer if result is not None else None
+                values = {semconv.TOOL_ARGUMENTS: call.arguments, semconv.TOOL_RESULT: answer}
+                self._add_content(span, attributes, of.known(values))
         self._finish(span, attributes, Outcome(failure, outcome.exception, outcome.stream))
-        if self.content.wanted:
-            values = {semconv.TOOL_ARGUMENTS: call.arguments}
-            if result is not None:
-                values[semconv.TOOL_RESULT] = result.answer
-            self._set_content(span, {name: value for name, value in values.items() if value is not None})
         return failure
 
     def end_agent(self, span: Span, run: AgentRun, totals: AgentTotals, outcome: Outcome) -> None:
         """Set the totals of an agent run and end its span at its last activity."""
         try:
-            with guard("describing an agent run"):
+            with _DESCRIBING:
                 if span.is_recording():
-                    self._finish(span, of.agent_end(totals, with_usage=self._agent_usage), outcome)
-                    if self.content.wanted:
-                        self._set_content(span, of.agent_content(totals))
+                    attributes = of.agent_end(totals, with_usage=self._agent_usage)
+                    with _CAPTURING:
+                        if self.content.wanted:
+                            self._add_content(span, attributes, of.agent_content(totals))
+                    self._finish(span, attributes, outcome)
         finally:
             span.end(outcome.end_ns)
-        with guard("recording the metrics of an agent run"):
+        with _MEASURING:
             if self._meters.wanted:
                 self._meters.agent(run, totals, outcome)
 
@@ -248,9 +255,10 @@ class Recorder:
 
     # -- content -------------------------------------------------------------------------------------------------------
 
-    def _set_content(self, span: Span, values: Mapping[str, Any]) -> None:
+    def _add_content(self, span: Span, attributes: dict[str, Any], values: Mapping[str, Any]) -> None:
+        """Add content to the span's attributes if it was asked for, else keep it beside it for the local store."""
         if self.content.on_spans:
-            span.set_attributes(self.content.capture(values))
+            attributes |= self.content.capture(values)
         elif self.content.to_store:
             self._apart(span).attributes.update(self.content.capture(values))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from nexus_otel import semconv
@@ -48,9 +49,7 @@ def message_request(call: Call) -> Inference:
     """Read a call of `create`, `stream` or `parse`."""
     args = call.arguments
     client = getattr(call.instance, "_client", None)
-    url = getattr(client, "base_url", None)
-    scheme = getattr(url, "scheme", None)
-    port = getattr(url, "port", None) or {"https": 443, "http": 80}.get(scheme or "")
+    address, port = stainless.server(client)
     return Inference(
         provider=_provider(type(client).__name__),
         model=item(args, "model"),
@@ -58,7 +57,7 @@ def message_request(call: Call) -> Inference:
         conversation=lambda: conversation(call.arguments),
         offers_tools=bool(args.get("tools")),
         traces_itself=native_chosen(client),
-        address=getattr(url, "host", None) or None,
+        address=address,
         port=port,
         stream=bool(item(args, "stream")) or call.wrapped.__name__ == "stream",
         client=id(client),
@@ -66,25 +65,25 @@ def message_request(call: Call) -> Inference:
     )
 
 
+@functools.cache
 def _provider(client: str) -> str:
     return next((name for part, name in _PROVIDERS if part in client), "anthropic")
 
 
 def request_attributes(args: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a request; those that left the signature may come in `extra_body`."""
-    extra = item(args, "extra_body") or {}
-    output = item(args, "output_config")
-    structured = item(args, "output_format") or item(output, "format")
-    found = {
-        semconv.REQUEST_MAX_TOKENS: item(args, "max_tokens"),
-        semconv.REQUEST_TEMPERATURE: _number(item(args, "temperature") or item(extra, "temperature")),
-        semconv.REQUEST_TOP_P: _number(item(args, "top_p") or item(extra, "top_p")),
-        semconv.REQUEST_TOP_K: item(args, "top_k") or item(extra, "top_k"),
-        semconv.REQUEST_STOP_SEQUENCES: _texts(item(args, "stop_sequences")),
-        semconv.REQUEST_REASONING_LEVEL: item(output, "effort"),
-        semconv.OUTPUT_TYPE: "json" if structured else None,
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    extra = item(args, "extra_body")
+    given = {**extra, **args} if isinstance(extra, Mapping) else args
+    found: dict[str, Any] = {}
+    for name, (attribute, convert) in _PARAMETERS.items():
+        if name in given and (value := convert(item(given, name))) is not None:
+            found[attribute] = value
+    if (output := item(given, "output_config")) is not None:
+        if (effort := item(output, "effort")) is not None:
+            found[semconv.REQUEST_REASONING_LEVEL] = effort
+        if item(output, "format") is not None:
+            found[semconv.OUTPUT_TYPE] = "json"
+    return found
 
 
 def _number(value: Any) -> float | None:
@@ -93,6 +92,16 @@ def _number(value: Any) -> float | None:
 
 def _texts(value: Any) -> tuple[str, ...] | None:
     return tuple(str(text) for text in value) if isinstance(value, list | tuple) and value else None
+
+
+_PARAMETERS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "max_tokens": (semconv.REQUEST_MAX_TOKENS, lambda value: value),
+    "temperature": (semconv.REQUEST_TEMPERATURE, _number),
+    "top_p": (semconv.REQUEST_TOP_P, _number),
+    "top_k": (semconv.REQUEST_TOP_K, lambda value: value),
+    "stop_sequences": (semconv.REQUEST_STOP_SEQUENCES, _texts),
+    "output_format": (semconv.OUTPUT_TYPE, lambda value: None if value is None else "json"),
+}
 
 
 def conversation(args: Mapping[str, Any]) -> Conversation:
