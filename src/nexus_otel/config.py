@@ -259,6 +259,7 @@ def otlp_variable(signal: str, what: str) -> str | None:
 
 
 _current: Settings | None = None
+_given = False
 _said: list[str] = []
 
 
@@ -272,9 +273,16 @@ def current() -> Settings:
 
 
 def use(settings: Settings | None) -> None:
-    """Put `settings` in force; None: read the environment again at the next call."""
-    global _current  # noqa: PLW0603 - one process, one set of settings
-    _current = settings
+    """Put `settings` in force, whatever the environment says; None: the environment counts again."""
+    global _current, _given  # noqa: PLW0603 - one process, one set of settings
+    _current, _given = settings, settings is not None
+
+
+def refresh() -> Settings:
+    """Return the settings in force, those of the environment read again: it may have changed since."""
+    if not _given:
+        use(None)
+    return current()
 
 
 def problems() -> list[str]:

@@ -30,9 +30,7 @@ def provider_of(spool: Spool) -> TracerProvider:
 
 
 def opened(home: Path, *destinations, **settings) -> tuple[Spool, TracerProvider]:
-    spool = Spool.open(
-        home, destinations, resource={"service.name": "agent"}, settings=Settings(**settings)
-    )
+    spool = Spool.open(home, destinations, resource={"service.name": "agent"}, settings=Settings(**settings))
     return spool, provider_of(spool)
 
 

@@ -38,9 +38,7 @@ def test_a_span_comes_back_whole(home):
         "map": {"k": [1]},
     }
     link = Link(SpanContext(1, 2, is_remote=True), {"why": "because"})
-    with tracer.start_as_current_span(
-        "root", kind=SpanKind.CLIENT, attributes=given, links=[link]
-    ) as span:
+    with tracer.start_as_current_span("root", kind=SpanKind.CLIENT, attributes=given, links=[link]) as span:
         span.add_event("retry", {"attempt": 1}, timestamp=77)
         span.set_status(Status(StatusCode.ERROR, "no"))
         tracer.start_span("child").end()
@@ -188,9 +186,7 @@ def test_a_foreign_file_is_named_and_left_out(home):
 def test_the_json_is_that_of_otlp(home):
     _spool, provider = opened(home)
     tracer = provider.get_tracer("agent", "1.2")
-    with tracer.start_as_current_span(
-        "root", kind=SpanKind.CLIENT, attributes={"n": 2**60, "b": b"\x01"}
-    ) as root:
+    with tracer.start_as_current_span("root", kind=SpanKind.CLIENT, attributes={"n": 2**60, "b": b"\x01"}) as root:
         root.set_status(Status(StatusCode.ERROR, "no"))
         provider.get_tracer("other").start_span("child").end()
     ((request),) = requests(home)

@@ -24,9 +24,7 @@ PAYLOADS = [b"first", b"", b"\x00" * 40, os.urandom(300), b"last"]
 
 @pytest.fixture
 def segment(tmp_path):
-    header = new_header(
-        (Target("traces", "http://c/v1/traces", "ab"),), "local", {"service.name": "a"}, keep=False
-    )
+    header = new_header((Target("traces", "http://c/v1/traces", "ab"),), "local", {"service.name": "a"}, keep=False)
     path = tmp_path / segment_name(header, 1)
     path.write_bytes(header.encode() + b"".join(pack(SPANS, payload) for payload in PAYLOADS))
     return path
@@ -44,9 +42,7 @@ def start_of(path, number):
 
 def test_records_and_header_come_back(segment):
     records = read_records(segment)
-    assert [(kind, payload) for kind, payload, _end in records] == [
-        (SPANS, payload) for payload in PAYLOADS
-    ]
+    assert [(kind, payload) for kind, payload, _end in records] == [(SPANS, payload) for payload in PAYLOADS]
     assert records.header.owner == this_process()
     assert records.header.targets == (Target("traces", "http://c/v1/traces", "ab"),)
     assert (records.end, records.skipped, records.torn) == (segment.stat().st_size, 0, False)

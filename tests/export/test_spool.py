@@ -246,9 +246,7 @@ def test_a_span_that_a_finalizer_ends_in_the_middle_of_a_write_is_kept(home, mon
 
     tracer.start_span("first").end()
     monkeypatch.setattr(writer.SegmentFile, "append", append)
-    done = threading.Thread(
-        target=lambda: tracer.start_span("outer", attributes={"a": "x" * 6_000}).end(), daemon=True
-    )
+    done = threading.Thread(target=lambda: tracer.start_span("outer", attributes={"a": "x" * 6_000}).end(), daemon=True)
     done.start()
     done.join(5)
     assert not done.is_alive()

@@ -19,9 +19,7 @@ scalars = st.one_of(
 )  # fmt: skip
 values = st.recursive(
     scalars,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4).map(tuple), st.dictionaries(texts, inner, max_size=4)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=4).map(tuple), st.dictionaries(texts, inner, max_size=4)),
     max_leaves=8,
 )
 attributes = st.dictionaries(texts.filter(bool), values, max_size=6)
@@ -41,12 +39,10 @@ spans = st.builds(
     events=st.lists(st.builds(Event, name=texts, attributes=attributes, timestamp=times), max_size=3),
     links=st.lists(st.builds(Link, contexts, attributes), max_size=3),
     kind=st.sampled_from(list(SpanKind)),
-    status=st.builds(Status, st.sampled_from(list(StatusCode)))
-    | st.builds(Status, st.just(StatusCode.ERROR), texts),
+    status=st.builds(Status, st.sampled_from(list(StatusCode))) | st.builds(Status, st.just(StatusCode.ERROR), texts),
     start_time=times,
     end_time=times,
-    instrumentation_scope=st.none()
-    | st.builds(InstrumentationScope, texts, st.none() | texts, texts, attributes),
+    instrumentation_scope=st.none() | st.builds(InstrumentationScope, texts, st.none() | texts, texts, attributes),
 )
 
 
@@ -69,16 +65,12 @@ def test_a_span_reads_as_the_official_encoder_writes_it(span):
 @given(st.lists(spans, max_size=3))
 def test_joined_requests_are_one_request_with_all_spans(several):
     joined = parsed(b"".join(encode_span(span) for span in several))
-    found = [
-        span for around in joined.resource_spans for scope in around.scope_spans for span in scope.spans
-    ]
+    found = [span for around in joined.resource_spans for scope in around.scope_spans for span in scope.spans]
     assert found == [only_span(encode_span(span)) for span in several]
 
 
 def sdk_span(**given) -> ReadableSpan:
-    tracer = TracerProvider(shutdown_on_exit=False).get_tracer(
-        "agent", "1.0", schema_url="https://example.com/1"
-    )
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("agent", "1.0", schema_url="https://example.com/1")
     span = tracer.start_span("chat", **given)
     span.end()
     return span._readable_span()
@@ -114,9 +106,7 @@ def test_an_integer_beyond_64_bits_is_a_text():
 
 
 def test_a_value_without_a_form_is_left_out():
-    span = ReadableSpan(
-        "x", SpanContext(1, 2, is_remote=False), attributes={"a": object(), "b": [{1}], "c": 1}
-    )
+    span = ReadableSpan("x", SpanContext(1, 2, is_remote=False), attributes={"a": object(), "b": [{1}], "c": 1})
     assert [pair.key for pair in only_span(encode_span(span)).attributes] == ["c"]
 
 
@@ -138,11 +128,7 @@ def test_content_apart_joins_the_span_its_last_exception_and_its_status():
 
 
 def test_a_begun_span_has_no_end():
-    span = (
-        TracerProvider(shutdown_on_exit=False)
-        .get_tracer("agent")
-        .start_span("chat", attributes={"a": 1})
-    )
+    span = TracerProvider(shutdown_on_exit=False).get_tracer("agent").start_span("chat", attributes={"a": 1})
     found = only_span(encode_begin(span))
     assert (found.end_time_unix_nano, found.start_time_unix_nano) == (0, span.start_time)
     assert [pair.key for pair in found.attributes] == ["a"]

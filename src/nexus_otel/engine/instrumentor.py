@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import wrapt
 
+from nexus_otel import config
 from nexus_otel._guard import guard, logger, quietly, report
 from nexus_otel.engine import _bootstrap_importlib as frames
 from nexus_otel.engine.driver import Step, begin
@@ -95,6 +96,7 @@ class Instrumentor:
         with cls._lock:
             if cls._recorder is not None:
                 return
+            config.refresh()
             cls._recorder = Recorder(cls.__module__, tracer_provider, meter_provider, logger_provider, redact)
             cls._generation += 1
             generation = cls._generation

@@ -14,7 +14,6 @@ from zlib import crc32
 
 import orjson
 
-from nexus_otel._guard import quietly
 from nexus_otel.config import NexusError
 from nexus_otel.export.owner import Owner, has_ended, this_process
 from nexus_otel.genai.plain import to_plain
@@ -23,6 +22,8 @@ try:
     import fcntl
 except ImportError:  # not on Windows: there a file's age tells whether its process writes to it
     fcntl = None  # type: ignore[assignment]
+
+HAS_LOCKS: Final = fcntl is not None
 
 MAGIC: Final = b"NXSPOOL\x01"
 VERSION: Final = 1
@@ -257,23 +258,3 @@ def is_orphan(path: Path, owner: Owner) -> bool:
     """Whether the process of a segment is gone; one out of sight lives while it holds the lock."""
     ended = has_ended(owner)
     return not is_locked(path) if ended is None else ended
-
-
-def claim(path: Path, owner: Owner) -> int | None:
-    """Take over a segment that its process no longer writes to.
-
-    Returns:
-        A descriptor that holds the lock until it is closed; None where the segment is in use, or gone.
-    """
-    try:
-        if fcntl is None and is_locked(path):
-            return None
-        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-    except OSError:
-        return None
-    if lock(descriptor) or has_ended(owner) is True:  # a forked child may keep a dead process's lock
-        found = quietly(path.stat)
-        if found is not None and os.path.samestat(found, os.fstat(descriptor)):
-            return descriptor
-    os.close(descriptor)
-    return None
