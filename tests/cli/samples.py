@@ -11,7 +11,6 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from nexus_otel.config import Settings
 from nexus_otel.export.read import StoredEvent, StoredSpan
-from nexus_otel.export.segment import Target
 from nexus_otel.export.spool import Spool, SpoolProcessor
 
 START = 1_764_000_000_000_000_000
@@ -114,10 +113,9 @@ def travel():
     ]
 
 
-def write(home: Path, spans, *endpoints):
-    """Write spans into the store of `home`, as a traced process does, to be sent to `endpoints`."""
-    to = [To(endpoint) for endpoint in endpoints]
-    spool = Spool.open(home, to, resource={"service.name": "svc"}, settings=Settings())
+def write(home: Path, spans, destinations=()):
+    """Write spans into the store of `home`, as a traced process does, to be sent to `destinations`."""
+    spool = Spool.open(home, destinations, resource={"service.name": "svc"}, settings=Settings())
     ids = _Ids()
     resource = Resource({"service.name": "svc"})
     provider = TracerProvider(resource=resource, id_generator=ids, shutdown_on_exit=False)
@@ -141,13 +139,6 @@ def _write_span(tracer, one):
         live.set_status(trace.StatusCode.ERROR, one.status_message)
     if one.end_ns is not None:
         live.end(one.end_ns)
-
-
-class To:
-    """A destination that is only a target."""
-
-    def __init__(self, endpoint):
-        self.target = Target("traces", endpoint, "")
 
 
 class _Ids(IdGenerator):

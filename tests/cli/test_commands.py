@@ -232,12 +232,14 @@ def test_export_of_no_such_run(full, nexus):
 SERVER = "http://127.0.0.1:9"
 
 
-def left_behind(home, *endpoints):
-    """What a process that is no more recorded for endpoints."""
-    done = as_process(
-        f'{sys.executable} -c "import sys, pathlib; from tests.cli.samples import travel, write;'
-        'write(pathlib.Path(sys.argv[1]), travel(), *sys.argv[2:])" ' + " ".join([str(home), *endpoints])
+def left_behind(home):
+    """What a process that is no more recorded for the server."""
+    code = (
+        "import sys, pathlib; from tests.cli.samples import travel, write;"
+        "from nexus_otel.export.destinations import destination;"
+        "write(pathlib.Path(sys.argv[1]), travel(), [destination('traces')])"
     )
+    done = as_process(f'{sys.executable} -c "{code}" {home}', OTEL_EXPORTER_OTLP_ENDPOINT=SERVER)
     assert done.stderr == ""
 
 
@@ -246,7 +248,7 @@ def test_flush_of_nothing_is_done(full, nexus):
 
 
 def test_flush_says_what_the_destination_did_not_take(home, nexus, monkeypatch):
-    left_behind(home, f"{SERVER}/v1/traces")
+    left_behind(home)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", SERVER)
     code, out, err = nexus("flush", "--timeout", "0.2")
     assert (code, out) == (1, "sent 0 requests\n")
@@ -254,7 +256,7 @@ def test_flush_says_what_the_destination_did_not_take(home, nexus, monkeypatch):
 
 
 def test_flush_says_what_is_for_others_and_what_to_set(home, nexus, monkeypatch):
-    left_behind(home, f"{SERVER}/v1/traces")
+    left_behind(home)
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     code, _out, err = nexus("flush", "--timeout", "0.2")
     assert code == 1

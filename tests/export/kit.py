@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from opentelemetry.sdk.resources import Resource
@@ -14,6 +15,10 @@ from nexus_otel.export.segment import BEGIN, SPANS, Target, read_records, segmen
 from nexus_otel.export.spool import Spool, SpoolProcessor
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
+
+
+NESTED = tuple(int(part) for part in version("opentelemetry-sdk").split(".")[:2]) >= (1, 45)
+"""Whether this SDK surely takes bytes, maps, mixed lists and None as attribute values."""
 
 
 class To:

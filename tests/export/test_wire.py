@@ -11,17 +11,18 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from nexus_otel.export.wire import encode_begin, encode_span
 from nexus_otel.genai.content import Apart
+from tests.export.kit import NESTED
 
 texts = st.text(max_size=300)
 numbers = st.integers(-(2**63), 2**63 - 1)
-scalars = st.one_of(
-    st.none(), st.booleans(), texts, numbers, st.floats(allow_nan=False), st.binary(max_size=300),
-)  # fmt: skip
-values = st.recursive(
-    scalars,
+simple = (st.booleans(), texts, numbers, st.floats(allow_nan=False))
+lists = st.one_of(*(st.lists(kind, max_size=4).map(tuple) for kind in simple))
+nested = st.recursive(
+    st.one_of(st.none(), st.binary(max_size=300), *simple),
     lambda inner: st.one_of(st.lists(inner, max_size=4).map(tuple), st.dictionaries(texts, inner, max_size=4)),
     max_leaves=8,
 )
+values = nested if NESTED else st.one_of(*simple, lists)
 attributes = st.dictionaries(texts.filter(bool), values, max_size=6)
 times = st.integers(0, 2**64 - 1)
 states = st.sampled_from([None, TraceState(), TraceState([("vendor", "1"), ("other", "x=y")])])

@@ -223,7 +223,7 @@ def print_content(run: Run, to: Console, show: str) -> None:
         dict(_quoted(telling)),
         {s.span_id: n for n, s in enumerate(run.steps, 1)},
     )
-    for span in sorted(telling, key=lambda span: (span.start_ns, run.spans.index(span))):
+    for span in sorted(telling, key=lambda span: span.start_ns):
         writer = Writer(to, f"{show} --span {span.span_id[:8]}")
         step = f"step {steps[span.span_id]}  " if span.span_id in steps else ""
         writer.heading(f"{step}{one_line(span.name)}  [{span.span_id[:8]}]")

@@ -210,8 +210,7 @@ def _print_error(row: Row, to: Console, columns: _Columns) -> None:
     cross = f"{columns.signs['cross']} "
     width = max(20, to.width - cell_len(guide) - 3)
     for place, part in enumerate(textwrap.wrap(text, width, max_lines=_ERROR_LINES, placeholder=" ...")):
-        line = Text(guide, style="dim", no_wrap=True)
-        line.append((cross if place == 0 else "  ") + part, style="red")
+        line = Text.assemble((guide, "dim"), ((cross if place == 0 else "  ") + part, "red"))
         to.print(line, no_wrap=True, overflow="crop")
 
 

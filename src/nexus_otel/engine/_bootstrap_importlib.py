@@ -42,11 +42,16 @@ def calling_async(begin: Wrapper) -> Wrapper:
     return call
 
 
-def calling_later(begin: Wrapper, defer: Callable[[Callable[[], Any], Any], Any]) -> Wrapper:
-    """Return a wrapper for a method that makes its call later: `defer` gets the value, and what begins the step."""
+def calling_later(prepare: Wrapper, defer: Callable[[Any, Any], Any]) -> Wrapper:
+    """Return a wrapper for a method that makes its call later.
+
+    Args:
+        prepare: Gives the arguments for the library by name, and what begins the step when the call is made.
+        defer: Given what begins the step and the value that the method returned, gives the caller's value.
+    """
 
     def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        value = wrapped(*args, **kwargs)
-        return defer(lambda: begin(wrapped, instance, args, kwargs), value)
+        kwargs, start = prepare(wrapped, instance, args, kwargs)
+        return defer(start, wrapped(*args, **kwargs))
 
     return call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -17,6 +17,7 @@ from nexus_otel._guard import guard, report
 from nexus_otel.engine import scope
 from nexus_otel.engine.run import Place
 from nexus_otel.engine.runs import Runs
+from nexus_otel.engine.taps import tap_call
 from nexus_otel.engine.target import Call, Fold, Target
 from nexus_otel.genai.operations import (
     Conversation,
@@ -28,7 +29,7 @@ from nexus_otel.genai.operations import (
     ToolCall,
     ToolResult,
 )
-from nexus_otel.genai.plain import is_reread
+from nexus_otel.genai.plain import OneShotError
 from nexus_otel.genai.recorder import Recorder
 
 runs: Final = Runs()
@@ -135,16 +136,15 @@ class Step:
 class ModelStep(Step):
     """A model call."""
 
-    __slots__ = ("_conversation", "_taps", "operation", "recorder", "span")
+    __slots__ = ("_conversation", "operation", "recorder", "span")
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, operation: Inference, here: Context) -> None:
         super().__init__(target, call)
         self.recorder = recorder
         self.operation = operation
         self._conversation: Conversation | None = None
-        self._taps = self._tap()
         parent = here
-        if config.current().infer_runs and not self._taps and (operation.offers_tools or len(runs)):
+        if config.current().infer_runs and not call.tapped and (operation.offers_tools or len(runs)):
             self._read()
             if self._conversation is not None:
                 with guard("finding the run of a model call"):
@@ -157,7 +157,7 @@ class ModelStep(Step):
         else:
             self.span = recorder.start_inference(operation, parent)
             self._context = scope.owned(here, self.span, self)
-        if self._conversation is None and not self._taps and self.wanted:
+        if self._conversation is None and not call.tapped and self.wanted:
             self._read()
 
     def adopt(self, span: Span) -> bool:
@@ -169,22 +169,13 @@ class ModelStep(Step):
             self.recorder.describe(span, self.operation)
         return True
 
-    def _tap(self) -> bool:
-        """Record the content arguments that are iterators as the library reads them; whether there is any."""
-        tapped = {n: v for n in self.target.content if (v := self.kwargs.get(n)) is not None and not is_reread(v)}
-        if not tapped:
-            return False
-        seen: dict[str, list[Any]] = {name: [] for name in tapped}
-        self.kwargs = {
-            **self.kwargs,
-            **{name: _recorded(value, seen[name]) for name, value in tapped.items()},
-        }
-        self.call.kwargs = {**self.call.kwargs, **seen}
-        return True
-
     def _read(self) -> None:
+        """Read what the model is given; where that can be done only once, keep what the library takes of it."""
         with guard.of("reading the request of", self.target.name):
-            self._conversation = self.operation.conversation()
+            try:
+                self._conversation = self.operation.conversation()
+            except OneShotError:
+                self.kwargs = tap_call(self.call)
 
     @property
     def wanted(self) -> bool:
@@ -201,7 +192,7 @@ class ModelStep(Step):
         return self.target.fold() if self.wanted and self.target.fold is not None else None
 
     def _end(self, result: InferenceResult | None, outcome: Outcome) -> None:
-        if self._taps and self.span.is_recording():
+        if self.call.tapped and self.span.is_recording():
             self._read()
         self.recorder.end_inference(self.span, self.operation, self._conversation, result, outcome)
         if self.place is not None:
@@ -266,13 +257,6 @@ def _begin(recorder: Recorder, target: Target, call: Call) -> Step | None:
         case Retry() if owner is not None:
             return RetryStep(target, call, operation, owner)
     return None
-
-
-def _recorded(values: Iterable[Any], seen: list[Any]) -> Iterator[Any]:
-    """Yield `values`, keeping those that were asked for."""
-    for value in values:
-        seen.append(value)
-        yield value
 
 
 def _is_control_flow(error: BaseException) -> bool:

@@ -16,6 +16,7 @@ from nexus_otel import config
 from nexus_otel._guard import guard, logger, quietly, report
 from nexus_otel.engine import _bootstrap_importlib as frames
 from nexus_otel.engine.driver import Step, begin
+from nexus_otel.engine.taps import tap_call
 from nexus_otel.engine.target import Call, Target
 from nexus_otel.genai.content import Redact
 from nexus_otel.genai.recorder import Recorder
@@ -141,13 +142,22 @@ class Instrumentor:
     def _wrapper(cls, target: Target, original: Any) -> Any:
         recorder, generation = cls._recorder, cls._generation
 
-        def started(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | None:
+        def begun(call: Call) -> Step | None:
             if recorder is None or cls._recorder is None or generation != cls._generation:
                 return None
-            return begin(recorder, target, Call(wrapped, instance, args, kwargs))
+            return begin(recorder, target, call)
+
+        def started(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | None:
+            return begun(Call(wrapped, instance, args, kwargs))
+
+        def prepared(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> tuple[Any, Callable[[], Step | None]]:
+            call = Call(wrapped, instance, args, kwargs)
+            with guard.of("reading a call of", target.name):
+                kwargs = tap_call(call)
+            return kwargs, lambda: begun(call)
 
         if target.deferred is not None:
-            return wrapt.FunctionWrapper(original, frames.calling_later(started, target.deferred))
+            return wrapt.FunctionWrapper(original, frames.calling_later(prepared, target.deferred))
         awaited = inspect.iscoroutinefunction(inspect.unwrap(original))
         return wrapt.FunctionWrapper(original, (frames.calling_async if awaited else frames.calling)(started))
 

@@ -8,13 +8,14 @@ HTTP response, both set on the instance (anthropic 2.12: `_streaming.Stream`, `_
 from __future__ import annotations
 
 import json
+import sys
 import weakref
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from nexus_otel._guard import guard, report
 from nexus_otel.engine.driver import ModelStep, Step
-from nexus_otel.engine.streams import ABANDONED, Watch, watched
+from nexus_otel.engine.streams import ABANDONED, CLOSED, Watch, watched
 
 _servers: dict[int, tuple[Any, str | None, int | None]] = {}
 _MAX_SERVERS: Final = 256
@@ -111,6 +112,7 @@ class _Unread:
         self._step = step
         self._reading = False
         self._streamed = False
+        self._handled = sys.exception()
         self._response = weakref.ref(raw.http_response)
         self._raw = weakref.ref(raw)
         asynchronous = hasattr(type(raw), "__aiter__") or type(raw).__name__.startswith("Async")
@@ -150,8 +152,13 @@ class _Unread:
             self._step.done(_body(self._response()))
 
     def _closing(self) -> None:
-        if not self._reading and not self._streamed:
-            self._step.finish(None, stream="closed")
+        if self._reading or self._streamed:
+            return
+        error = sys.exception()
+        if error is not None and error is not self._handled and not isinstance(error, GeneratorExit):
+            self._step.failed(error)
+        else:
+            self._step.finish(None, stream=CLOSED)
 
 
 class _Reading:

@@ -84,11 +84,9 @@ class Watch:
     def closing(self, iterator: Any) -> None:
         """Somebody closes the connection: the reader at its end, the caller, an exception, the collector."""
         error = sys.exception()
-        if isinstance(error, GeneratorExit):
-            self.stopped(ABANDONED)
-        elif running(iterator):
+        if running(iterator) and not isinstance(error, GeneratorExit):
             return  # the end of the stream, or its failure: the iterator tells
-        elif error is not None and error is not self._handled:
+        if error is not None and error is not self._handled:
             self.failed(error)
         else:
             self.stopped(CLOSED)

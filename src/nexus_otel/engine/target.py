@@ -22,12 +22,14 @@ class Call:
         instance: What it is bound to.
         args: By position.
         kwargs: By name.
+        tapped: Whether some can be read only once: they are complete when the library has read them.
     """
 
     wrapped: Any
     instance: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    tapped: bool = False
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -60,7 +62,6 @@ class Target:
         fold: Makes the fold for a streamed answer.
         settle: Takes the value returned: gives back what the caller gets, and sees to it that the step ends.
         deferred: For a method that makes its call later: given how to begin a step and what it returned.
-        content: Arguments that hold content; where one is an iterator it is recorded as the library reads it.
         optional: A library without it is no cause for a warning.
     """
 
@@ -72,5 +73,4 @@ class Target:
     fold: Callable[[], Fold] | None = None
     settle: Callable[[Step, Any], Any] | None = None
     deferred: Callable[[Callable[[], Step | None], Any], Any] | None = None
-    content: tuple[str, ...] = ()
     optional: bool = False

@@ -65,9 +65,28 @@ def _dumped(model: Any) -> Any:
     return model.model_dump(mode="json", exclude_none=True, warnings=False)
 
 
+class OneShotError(Exception):
+    """A value can be read only once, and the library has to be the one that does."""
+
+
 def is_reread(value: Any) -> bool:
     """Whether reading `value` twice gives the same: a sequence or mapping, not an iterator."""
     return isinstance(value, str | Sequence | Mapping) or not isinstance(value, Iterable)
+
+
+def listed(value: Any) -> Sequence[Any]:
+    """Return the items of a list that a caller passed; nothing for None.
+
+    Raises:
+        OneShotError: It is an iterator.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, list | tuple):
+        return value
+    if not is_reread(value):
+        raise OneShotError
+    return list(value)
 
 
 def item(value: Any, name: str) -> Any:

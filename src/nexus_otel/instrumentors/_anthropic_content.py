@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from nexus_otel.genai.plain import item, to_plain
+from nexus_otel.genai.plain import item, listed, to_plain
 
 Part = dict[str, Any]
 
@@ -17,7 +18,14 @@ def parts(content: Any) -> list[Part]:
         return []
     if isinstance(content, str):
         return [{"type": "text", "content": content}]
-    return [_part(block) for block in content]
+    found: list[Part] = []
+    for block in listed(content):
+        source = item(block, "source") if item(block, "type") == "document" else None
+        if item(source, "type") == "content":
+            found += parts(item(source, "content"))
+        elif not hasattr(item(item(block, "source"), "data"), "read"):  # a file is the library's to read
+            found.append(_part(block))
+    return found
 
 
 def answer(content: Any) -> Any:
@@ -67,18 +75,12 @@ def _media(block: Any) -> Part:
         case "base64":
             return {"type": "blob", "modality": kind, "mime_type": mime, "content": item(source, "data")}
         case "text":
-            return {
-                "type": "blob",
-                "modality": kind,
-                "mime_type": mime or "text/plain",
-                "content": item(source, "data"),
-            }
+            data = base64.b64encode(str(item(source, "data")).encode()).decode()
+            return {"type": "blob", "modality": kind, "mime_type": mime or "text/plain", "content": data}
         case "url":
             return {"type": "uri", "modality": kind, "uri": item(source, "url")}
         case "file":
             return {"type": "file", "modality": kind, "file_id": item(source, "file_id")}
-        case "content":
-            return {"type": kind, "content": parts(item(source, "content"))}
     return _other(block, str(kind))
 
 

@@ -23,7 +23,7 @@ from nexus_otel.genai.operations import (
     ToolResult,
     Usage,
 )
-from nexus_otel.genai.plain import item
+from nexus_otel.genai.plain import item, listed
 from nexus_otel.instrumentors._anthropic_content import answer, json_or_text, parts
 
 _FINISH: Final = {
@@ -106,13 +106,13 @@ _PARAMETERS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
 
 def conversation(args: Mapping[str, Any]) -> Conversation:
     """Read what the model was given."""
-    tools = [definition(tool) for tool in item(args, "tools") or ()]
+    tools = [definition(tool) for tool in listed(item(args, "tools"))]
     choice = item(args, "tool_choice")
     kind = item(choice, "type")
     forced = kind == "tool" or (kind == "any" and len(tools) == 1)
     thread = item(args, "thread") or item(item(args, "extra_body"), "thread")
     return Conversation(
-        messages=[Message(str(item(m, "role")), parts(item(m, "content"))) for m in item(args, "messages") or ()],
+        messages=[Message(str(item(m, "role")), parts(item(m, "content"))) for m in listed(item(args, "messages"))],
         system=parts(item(args, "system")),
         tools=tools,
         continues=item(thread, "previous_message_id") if item(thread, "type") == "continue" else None,
@@ -156,7 +156,7 @@ def message_response(value: Any) -> InferenceResult | None:
 
 
 def usage(counted: Any) -> Usage:
-    """Read tokens; Anthropic counts cached ones apart from `input_tokens`."""
+    """Read tokens; Anthropic counts cached ones apart from `input_tokens`, as 0 where nothing is cached."""
     given, read, written = (
         item(counted, name) for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
     )
@@ -164,8 +164,8 @@ def usage(counted: Any) -> Usage:
     return Usage(
         input_tokens=sum(known) if known else None,
         output_tokens=item(counted, "output_tokens"),
-        cache_read_tokens=read,
-        cache_write_tokens=written,
+        cache_read_tokens=read or None,
+        cache_write_tokens=written or None,
         reasoning_tokens=item(item(counted, "output_tokens_details"), "thinking_tokens"),
     )
 
@@ -274,7 +274,6 @@ def _messages(module: str, classes: Iterable[str]) -> Iterable[Target]:
                 fold=MessageFold,
                 settle=stainless.settle,
                 deferred=stainless.defer if method == "stream" else None,
-                content=("messages", "system", "tools"),
                 optional=method == "parse",
             )
 

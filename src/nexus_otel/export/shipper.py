@@ -1,0 +1,198 @@
+"""Delivers what waits in the spool, destination by destination, and decides when to try again."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from nexus_otel._guard import logger, note_once, quietly
+from nexus_otel.export.claim import claimed
+from nexus_otel.export.destinations import Destination
+from nexus_otel.export.owner import this_process
+from nexus_otel.export.places import store_folders
+from nexus_otel.export.segment import Header, Target, read_header, segments
+from nexus_otel.export.shipment import Batch, MemorySource, SegmentSource, Source
+from nexus_otel.export.spool import Spool
+from nexus_otel.export.transport import Answer, Outcome, Transport
+
+LONGEST_WAIT_S: Final = 30.0
+REFUSED_WAIT_S: Final = 60.0
+_LOOK_S: Final = 30.0
+"""How often it is looked for segments that other processes left."""
+_FOR_EVER: Final = float("inf")
+
+
+@dataclass(slots=True)
+class _Line:
+    """One destination, and how it fares."""
+
+    destination: Destination
+    target: Target
+    transport: Transport
+    next_try: float = 0.0
+    failures: int = 0
+    patient: bool = False
+    trouble: Outcome | None = None
+    most: int | None = None
+    done: set[Path] = field(default_factory=set)
+    known: dict[Path, int] = field(default_factory=dict)
+
+
+class Shipper:
+    """The way from the spool to the destinations; one thread at a time.
+
+    Attributes:
+        sent: How many requests arrived.
+        rejected: How many items of them a destination did not take.
+    """
+
+    def __init__(self, home: Path, destinations: Sequence[Destination], spool: Spool | None = None) -> None:
+        self._home = home
+        self._spool = spool
+        self._lines = [_Line(one, one.target, Transport(one)) for one in destinations]
+        self._positions = dict.fromkeys((one.signal for one in destinations), 0)
+        self._headers: dict[Path, Header | None] = {}
+        self.look_at = 0.0
+        self.sent = 0
+        self.rejected = 0
+
+    @property
+    def next_try(self) -> float:
+        """When it is time to try again, on the monotonic clock; infinite when nothing failed."""
+        return min((line.next_try for line in self._lines if line.failures), default=_FOR_EVER)
+
+    def hurry(self) -> None:
+        """Let the next round try even destinations that lately did not answer, unless they asked us to wait."""
+        for line in self._lines:
+            if not line.patient:
+                line.next_try = 0.0
+
+    def round(self, until: float = _FOR_EVER) -> bool:
+        """Send everything that waits.
+
+        Args:
+            until: When to give up, on the monotonic clock.
+
+        Returns:
+            Whether everything was delivered.
+        """
+        look = time.monotonic() >= self.look_at
+        if look:
+            self.look_at = time.monotonic() + _LOOK_S
+        if self._spool is not None:
+            self._spool.flush()
+        results = [self._send_line(line, until, look=look or line.failures > 0) for line in self._lines]
+        return all(results)
+
+    def put_away(self) -> None:
+        """Finish the closed segments of this process of which everything arrived."""
+        for line in self._lines:
+            for path, header in self._segments(line)[0]:
+                with self._source(line, path, header) as source, suppress(FileNotFoundError):
+                    if source is not None:
+                        source.batch()
+
+    def _send_line(self, line: _Line, until: float, *, look: bool) -> bool:
+        if time.monotonic() < line.next_try:
+            return False
+        ours, others = self._segments(line)
+        for path, header in ours + (others if look else []):
+            with self._source(line, path, header) as source, suppress(FileNotFoundError):
+                if source is not None and not self._send(line, source, until):
+                    return False
+                if source is not None and source.is_done:
+                    line.done.add(path)
+        if self._spool is None:
+            return True
+        return self._send(line, MemorySource(self._spool, line.target.signal, self._positions), until)
+
+    def _segments(self, line: _Line) -> tuple[list[tuple[Path, Header]], list[tuple[Path, Header]]]:
+        """Return the segments of this process that may go to a destination, and those of others."""
+        ours: list[tuple[Path, Header]] = []
+        others: list[tuple[Path, Header]] = []
+        paths = [path for folder in store_folders(self._home) for path in segments(folder)]
+        self._headers = {path: self._headers.get(path) or quietly(read_header, path) for path in paths}
+        line.done &= set(paths)
+        line.known = {path: end for path, end in line.known.items() if path in self._headers}
+        for path, header in self._headers.items():
+            if header is not None and line.target in header.targets and path not in line.done:
+                (ours if header.owner == this_process() else others).append((path, header))
+        return ours, others
+
+    @contextmanager
+    def _source(self, line: _Line, path: Path, header: Header) -> Iterator[SegmentSource | None]:
+        """Give a segment while nobody else may send it; None where somebody else does."""
+        if self._spool is not None and path == self._spool.live_segment:
+            yield SegmentSource(path, header, line.target, line.known, live=True)
+            return
+        with claimed(path, header.owner) as ours:
+            yield SegmentSource(path, header, line.target, line.known, live=False) if ours else None
+
+    def _send(self, line: _Line, source: Source, until: float) -> bool:
+        """Send all that waits in a source; whether it all arrived."""
+        while (batch := source.batch()) is not None:
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            if line.most is not None:
+                batch = batch.first(line.most)
+            answer = line.transport.post(b"".join(batch.payloads), left)
+            if not self._settle(line, source, batch, answer):
+                return False
+        return True
+
+    def _settle(self, line: _Line, source: Source, batch: Batch, answer: Answer) -> bool:
+        """Act on an answer; whether to go on."""
+        count = len(batch.payloads)
+        if answer.outcome is Outcome.TOO_LARGE and count > 1:
+            line.most = count // 2
+            return True
+        if answer.outcome is Outcome.TOO_LARGE:
+            source.set_aside(batch.payloads[0])
+            note_once(
+                "sending a record that is too large",
+                "nexus-otel: %s takes no request of %d bytes; it is kept in the local store only",
+                line.destination.endpoint,
+                len(batch.payloads[0]),
+            )
+        elif answer.outcome is not Outcome.DELIVERED:
+            _postpone(line, answer)
+            return False
+        source.delivered(batch.ends[-1])
+        self._arrived(line, count, answer)
+        return True
+
+    def _arrived(self, line: _Line, count: int, answer: Answer) -> None:
+        if line.trouble is not None:
+            logger.info("nexus-otel delivers to %s again", line.destination.endpoint)
+        line.failures, line.next_try, line.patient, line.trouble = 0, 0.0, False, None
+        line.most = line.most * 2 if line.most is not None and line.most < 1_000 else None  # noqa: PLR2004
+        self.sent += count
+        self.rejected += answer.rejected
+        if answer.rejected:
+            note_once(
+                "delivering: items were rejected",
+                "nexus-otel: %s rejected %d items of a request that it accepted (said once)",
+                line.destination.endpoint,
+                answer.rejected,
+            )
+
+
+def _postpone(line: _Line, answer: Answer) -> None:
+    """Set when to try again, and say so at the start of an outage."""
+    refused = answer.outcome is Outcome.REFUSED
+    wait = min(LONGEST_WAIT_S, 2.0 ** min(line.failures, 10)) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+    if refused:
+        wait = REFUSED_WAIT_S
+    line.failures += 1
+    line.patient = refused or answer.wait_s is not None
+    line.next_try = time.monotonic() + max(wait, answer.wait_s or 0.0)
+    if line.trouble is not answer.outcome:
+        line.trouble = answer.outcome
+        how = "refuses data" if refused else "cannot be reached"
+        logger.warning("nexus-otel: %s %s (%s); it is kept and sent later", line.destination.endpoint, how, answer.what)

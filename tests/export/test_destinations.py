@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import pytest
+
+from nexus_otel import config
+from nexus_otel.config import SettingError
+from nexus_otel.export.destinations import Destination, destination, destinations
+from nexus_otel.export.segment import Target
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Set OTEL_EXPORTER_OTLP_... variables by the rest of their names; no other is set."""
+    for name in [name for name in config.variables() if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+
+    def put(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", value)
+
+    return put
+
+
+def test_no_endpoint_is_no_destination(environment):
+    environment(HEADERS="a=b")
+    assert destination("traces") is None
+    assert destinations() == []
+
+
+def test_the_default_is_this_machine_where_it_is_wanted(environment):
+    assert destination("LOGS", default=True) == Destination("logs", "http://localhost:4318/v1/logs")
+
+
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        ({"ENDPOINT": "http://c:4318"}, "http://c:4318/v1/traces"),
+        ({"ENDPOINT": "https://c/base/"}, "https://c/base/v1/traces"),
+        ({"ENDPOINT": "https://c/base?team=a"}, "https://c/base/v1/traces?team=a"),
+        ({"TRACES_ENDPOINT": "https://c/any/where"}, "https://c/any/where"),
+        ({"TRACES_ENDPOINT": "https://c"}, "https://c/"),
+        ({"TRACES_ENDPOINT": "https://own", "ENDPOINT": "https://general"}, "https://own/"),
+        ({"ENDPOINT": "http://[::1]:4318"}, "http://[::1]:4318/v1/traces"),
+    ],
+)
+def test_the_address(environment, variables, url):
+    environment(**variables)
+    assert destination("traces").url == url
+
+
+def test_every_signal_has_its_own(environment):
+    environment(ENDPOINT="http://c:4318", METRICS_ENDPOINT="http://m/x")
+    assert [one.url for one in destinations()] == ["http://c:4318/v1/traces", "http://c:4318/v1/logs", "http://m/x"]
+
+
+def test_all_variables_are_read(environment, tmp_path):
+    pem = tmp_path / "a.pem"
+    pem.write_text("pem")
+    environment(
+        ENDPOINT="https://c", HEADERS="x-api-key=a%20b%2C, Other = c=d ,", TIMEOUT="2.5", COMPRESSION="GZIP",
+        CERTIFICATE=str(pem), CLIENT_KEY=str(pem), CLIENT_CERTIFICATE=str(pem), PROTOCOL="http/protobuf",
+    )  # fmt: skip
+    assert destination("traces") == Destination(
+        "traces",
+        "https://c/v1/traces",
+        {"x-api-key": "a b,", "other": "c=d"},
+        2.5,
+        "gzip",
+        str(pem),
+        str(pem),
+        str(pem),
+    )
+
+
+def test_the_signals_own_variable_wins(environment):
+    environment(ENDPOINT="https://c", TIMEOUT="5", TRACES_TIMEOUT="3", HEADERS="a=1", TRACES_HEADERS="b=2")
+    found = destination("traces")
+    assert (found.timeout_s, found.headers) == (3.0, {"b": "2"})
+
+
+def test_user_and_password_become_a_header(environment):
+    environment(ENDPOINT="https://me:p%40ss@c/base?key=hidden")
+    found = destination("traces")
+    assert found.url == "https://c/base/v1/traces?key=hidden"
+    assert found.headers == {"authorization": "Basic bWU6cEBzcw=="}
+    assert found.endpoint == "https://c/base/v1/traces"
+    assert "bWU6" not in repr(found)
+
+
+def test_a_target_knows_the_names_of_headers_only():
+    one = Destination("traces", "https://c/v1/traces?x=1", {"A": "1", "b": "2"}).target
+    assert one == Destination("traces", "https://c/v1/traces", {"B": "3", "a": "4"}, timeout_s=1).target
+    assert one != Destination("traces", "https://c/v1/traces", {"a": "1"}).target
+    assert one != Destination("logs", "https://c/v1/traces", {"a": "1", "b": "2"}).target
+    assert isinstance(one, Target)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("ENDPOINT", "c:4318", "http://localhost:4318"),
+        ("ENDPOINT", "http://", "http://localhost:4318"),
+        ("ENDPOINT", "http://c:99999", "http://localhost:4318"),
+        ("TRACES_ENDPOINT", "unix:/run/x", "http://localhost:4318"),
+        ("TIMEOUT", "soon", "seconds"),
+        ("TIMEOUT", "0", "seconds"),
+        ("TRACES_TIMEOUT", "-1", "seconds"),
+        ("TIMEOUT", "nan", "seconds"),
+        ("COMPRESSION", "zstd", "none, gzip, deflate"),
+        ("PROTOCOL", "carrier-pigeon", "http/protobuf"),
+        ("CERTIFICATE", "/not/there.pem", "PEM"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(environment, name, value, expected):
+    environment(**{"ENDPOINT": "http://c:4318", name: value})
+    with pytest.raises(SettingError) as caught:
+        destination("traces")
+    text = str(caught.value)
+    assert text.startswith(f"OTEL_EXPORTER_OTLP_{name}={value!r}")
+    assert expected in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("value", ["secret", "=secret", "a b=secret", "a=secret%0Ax"])
+def test_a_wrong_header_is_named_without_its_value(environment, value):
+    environment(ENDPOINT="http://c:4318", HEADERS=value)
+    with pytest.raises(SettingError, match="OTEL_EXPORTER_OTLP_HEADERS") as caught:
+        destination("traces")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_password_in_a_wrong_endpoint_is_not_shown(environment):
+    environment(ENDPOINT="ftp://me:secret@c/x?key=hidden")
+    with pytest.raises(SettingError) as caught:
+        destination("traces")
+    assert "secret" not in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+def test_grpc_gives_one_warning_with_the_port_to_try(environment, caplog):
+    environment(ENDPOINT="http://c:4317", PROTOCOL="grpc")
+    assert destination("traces").url == "http://c:4317/v1/traces"
+    assert destination("logs") is not None
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL=grpc" in line
+    assert "4318" in line
+
+
+def test_the_port_of_grpc_alone_gives_a_hint(environment, caplog):
+    environment(ENDPOINT="http://c:4317")
+    assert destination("traces") is not None
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "4317" in line
+    assert "4318" in line

@@ -1,0 +1,511 @@
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from email.utils import formatdate
+
+import pytest
+from opentelemetry.context import get_current
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from nexus_otel import _guard, config
+from nexus_otel.config import Settings
+from nexus_otel.export import sender as sender_module
+from nexus_otel.export import shipper as shipper_module
+from nexus_otel.export import writer
+from nexus_otel.export.destinations import Destination
+from nexus_otel.export.read import read_store
+from nexus_otel.export.segment import segments
+from nexus_otel.export.sender import FlushReport, Sender, flush_store
+from nexus_otel.export.spool import Spool
+from nexus_otel.export.transport import rejected, wait_of
+from tests.export.collector import Collector
+from tests.export.kit import PRELUDE, provider_of, run
+
+
+@pytest.fixture
+def collector():
+    made = Collector()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pipeline(home, collector):
+    """Build (sender, tracer) on a home; everything is stopped afterwards."""
+    senders = []
+
+    def build(*destinations, spool=None, **settings):
+        chosen = Settings(**settings)
+        destinations = destinations or (Destination("traces", collector.url),)
+        spool = spool or Spool.open(home, destinations, settings=chosen)
+        sender = Sender(spool, destinations, chosen)
+        senders.append(sender)
+        return sender, provider_of(spool).get_tracer("x")
+
+    yield build
+    for sender in senders:
+        sender.stop(2)
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """Waits between tries are a tenth of a second at most."""
+    monkeypatch.setattr(shipper_module, "LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr(shipper_module, "REFUSED_WAIT_S", 0.1)
+
+
+def spans(tracer, *names, **attributes):
+    for name in names:
+        tracer.start_span(name, attributes=attributes).end()
+
+
+def left(home):
+    return sorted(path.name for path in (home / "spool").iterdir())
+
+
+# -- delivery --------------------------------------------------------------------------------------------
+
+
+def test_spans_arrive_and_leave_the_disk(home, collector, pipeline):
+    sender, tracer = pipeline()
+    spans(tracer, "a", "b")
+    assert sender.flush(5)
+    assert collector.names == ["a", "b"]
+    sender.stop(1)
+    assert left(home) == []
+
+
+def test_spans_arrive_without_a_flush_within_a_moment(collector, pipeline, monkeypatch):
+    monkeypatch.setattr(sender_module, "LINGER_S", 0.05)
+    _sender, tracer = pipeline()
+    spans(tracer, "a")
+    collector.wait_for(1)
+
+
+def test_a_full_batch_does_not_wait(collector, pipeline, monkeypatch):
+    monkeypatch.setattr(sender_module, "LINGER_S", 60)
+    monkeypatch.setattr(sender_module, "FULL_RECORDS", 20)
+    _sender, tracer = pipeline()
+    spans(tracer, *map(str, range(20)))
+    collector.wait_for(20)
+    assert len(collector.requests) <= 2
+
+
+def test_a_request_is_as_configured(collector, pipeline):
+    destination = Destination("traces", collector.url, {"x-key": "secret"}, compression="gzip")
+    sender, tracer = pipeline(destination)
+    spans(tracer, "a")
+    assert sender.flush(5)
+    ((path, headers, body),) = collector.requests
+    assert (path, headers["content-type"], headers["content-encoding"]) == (
+        "/v1/traces", "application/x-protobuf", "gzip",
+    )  # fmt: skip
+    assert (headers["x-key"], body[:2]) == ("secret", b"\x1f\x8b")
+    assert "secret" not in repr(destination)
+
+
+def test_deflate_is_understood(collector, pipeline):
+    sender, tracer = pipeline(Destination("traces", collector.url, compression="deflate"))
+    spans(tracer, "a")
+    assert sender.flush(5)
+    assert collector.names == ["a"]
+
+
+def test_nothing_of_a_destination_but_its_shown_address_is_stored(home, collector, pipeline):
+    url = collector.url + "?token=hidden"
+    sender, tracer = pipeline(Destination("traces", url, {"x-key": "secret"}), export=("local", "otlp"))
+    spans(tracer, "a")
+    assert sender.flush(5)
+    sender.stop(1)
+    stored = b"".join(path.read_bytes() + os.fsencode(path.name) for path in (home / "spool").iterdir())
+    assert b"secret" not in stored
+    assert b"hidden" not in stored
+    assert b"/v1/traces" in stored
+
+
+def test_a_local_copy_stays_when_asked_for(home, collector, pipeline):
+    sender, tracer = pipeline(export=("local", "otlp"))
+    spans(tracer, "a")
+    assert sender.flush(5)
+    sender.stop(1)
+    assert [span.name for span in read_store(home).spans] == ["a"]
+    again, _tracer = pipeline(export=("local", "otlp"))
+    assert again.flush(5)
+    assert collector.names == ["a"]
+
+
+def test_rotated_segments_are_deleted_once_delivered(home, collector, pipeline, monkeypatch):
+    monkeypatch.setattr(writer, "ROTATE_BYTES", 2_000)
+    sender, tracer = pipeline()
+    names = [f"{number:03}" for number in range(100)]
+    spans(tracer, *names)
+    assert len(segments(home / "spool")) > 3
+    assert sender.flush(5)
+    assert len(segments(home / "spool")) == 1
+    assert collector.names == names
+
+
+def test_batches_are_about_two_mebibytes(collector, pipeline):
+    sender, tracer = pipeline()
+    spans(tracer, *map(str, range(12)), text="x" * 500_000)
+    assert sender.flush(10)
+    assert len(collector.spans) == 12
+    assert max(len(body) for _path, _headers, body in collector.requests) < 2.2 * 1024 * 1024
+
+
+def test_records_in_memory_are_sent(home, collector, pipeline):
+    sender, tracer = pipeline(durability="memory")
+    spans(tracer, "a", "b")
+    assert sender.flush(5)
+    assert collector.names == ["a", "b"]
+    assert sender._spool.in_memory()[1] == []
+    assert not home.exists()
+
+
+def test_the_collector_sees_no_instrumented_client(collector, pipeline, monkeypatch):
+    from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled, is_instrumentation_enabled
+
+    seen = []
+    real = shipper_module.Transport._posted
+
+    def posted(self, body, timeout_s):
+        seen.append((is_instrumentation_enabled(), is_http_instrumentation_enabled()))
+        return real(self, body, timeout_s)
+
+    monkeypatch.setattr(shipper_module.Transport, "_posted", posted)
+    sender, tracer = pipeline()
+    spans(tracer, "a")
+    before = get_current()
+    assert sender.flush(5)
+    assert set(seen) == {(False, False)}
+    assert get_current() == before
+
+
+def test_a_forked_child_sends_its_own(home, collector):
+    done = run(
+        home,
+        f"""
+from nexus_otel.export.destinations import Destination
+from nexus_otel.export.sender import Sender
+to = Destination("traces", {collector.url!r})
+spool, provider = opened(home, to)
+sender = Sender(spool, [to])
+tracer = provider.get_tracer("x")
+with tracer.start_as_current_span("parent"):
+    sender.flush(5)
+    child = os.fork()
+    if child == 0:
+        tracer.start_span("child").end()
+        os._exit(0 if sender.flush(5) else 1)
+    code = os.waitpid(child, 0)[1]
+print(code, sender.flush(5))
+""",
+    )
+    assert done.stdout == "0 True\n", done.stderr
+    assert collector.names == ["child", "parent"]
+
+
+# -- outages ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_busy_collector_is_tried_again(collector, pipeline, fast, status):
+    collector.script.extend([status] * 3)
+    sender, tracer = pipeline()
+    spans(tracer, "a")
+    assert sender.flush(5)
+    assert collector.names == ["a"]
+    assert len(collector.requests) == 4
+
+
+def test_retry_after_is_honoured_even_by_a_flush(collector, pipeline, fast):
+    collector.script.append((503, {"retry-after": "1"}, b""))
+    sender, tracer = pipeline()
+    spans(tracer, "a")
+    assert not sender.flush(0.5)
+    assert not sender.flush(0.1)
+    assert len(collector.requests) == 1
+    assert sender.flush(5)
+    assert collector.times[1] - collector.times[0] >= 1
+
+
+def test_an_outage_is_said_once_and_so_is_its_end(collector, pipeline, fast, caplog):
+    caplog.set_level(logging.INFO, "nexus_otel")
+    collector.script.extend([503] * 3)
+    sender, tracer = pipeline()
+    spans(tracer, "a")
+    assert sender.flush(5)
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [level for level, _line in lines] == ["WARNING", "INFO"]
+    assert all(collector.url in line for _level, line in lines)
+
+
+def test_a_refused_connection_is_tried_until_somebody_listens(home, pipeline, fast):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    sender, tracer = pipeline(Destination("traces", f"http://127.0.0.1:{port}/v1/traces"))
+    spans(tracer, "a")
+    assert not sender.flush(0.3)
+    assert [span.name for span in read_store(home).spans] == ["a"]
+
+
+def test_a_flush_ends_at_once_where_the_next_try_is_too_late(pipeline):
+    sender, tracer = pipeline(Destination("traces", "http://127.0.0.1:9/v1/traces"))
+    spans(tracer, "a")
+    began = time.monotonic()
+    assert not sender.flush(0.6)
+    assert time.monotonic() - began < 0.5
+
+
+def test_a_hanging_collector_costs_its_timeout_and_no_data(collector, pipeline, fast):
+    collector.script.append(0)
+    sender, tracer = pipeline(Destination("traces", collector.url, timeout_s=0.2))
+    spans(tracer, "a")
+    assert sender.flush(5)
+    assert collector.names == ["a"]
+
+
+@pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 404, 415])
+def test_a_refusal_keeps_the_data_and_names_the_endpoint(collector, pipeline, status, fast, caplog):
+    collector.script.append((status, {"location": collector.endpoint + "/elsewhere"}, b"why"))
+    sender, tracer = pipeline(Destination("traces", collector.url, {"x-key": "secret"}))
+    spans(tracer, "a")
+    assert not sender.flush(0.05)
+    assert {path for path, _headers, _body in collector.requests} == {"/v1/traces"}
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert f"status {status}" in line
+    assert collector.url in line
+    assert "secret" not in line
+    assert sender.flush(5)
+    assert collector.names == ["a"]
+
+
+def test_a_body_that_is_too_large_is_split(collector, pipeline):
+    collector.always = lambda body: 413 if len(body) > 25_000 else 200
+    sender, tracer = pipeline()
+    spans(tracer, *map(str, range(20)), text="x" * 5_000)
+    assert sender.flush(10)
+    assert collector.names == sorted(map(str, range(20)))
+
+
+def test_a_single_record_that_is_too_large_stays_here(home, collector, pipeline):
+    collector.always = lambda body: 413 if len(body) > 25_000 else 200
+    sender, tracer = pipeline()
+    spans(tracer, "small")
+    spans(tracer, "large", text="x" * 50_000)
+    spans(tracer, "small too")
+    assert sender.flush(10)
+    sender.stop(1)
+    assert collector.names == ["small", "small too"]
+    assert [span.name for span in read_store(home).spans] == ["large"]
+    assert _guard.failures["sending a record that is too large"] == 1
+
+
+def test_partial_success_is_counted_and_said_once(collector, pipeline, caplog):
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = 3
+    answer.partial_success.error_message = "quoting content"
+    collector.always = (200, {}, answer.SerializeToString())
+    sender, tracer = pipeline()
+    for name in ("a", "b"):
+        spans(tracer, name)
+        assert sender.flush(5)
+    assert sender.rejected == 6
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "rejected 3" in line
+    assert "quoting" not in line
+
+
+@pytest.mark.parametrize("answer", [b"", b"\xff", b"\x0a\x05\x08", b"not protobuf", b"{}"])
+def test_an_answer_that_is_no_answer_rejects_nothing(answer):
+    assert rejected(answer) == 0
+
+
+def test_retry_after_gives_seconds_or_a_date():
+    assert wait_of("7") == 7
+    assert 50 < wait_of(formatdate(time.time() + 60, usegmt=True)) < 61
+    assert wait_of(formatdate(0, usegmt=True)) == 0
+    assert wait_of("soon") is None
+    assert wait_of(None) is None
+
+
+@pytest.mark.parametrize("behaviour", ["hang", "refuse"])
+def test_a_process_leaves_in_time(home, collector, behaviour):
+    url = "http://127.0.0.1:9/v1/traces"
+    if behaviour == "hang":
+        url, collector.always = collector.url, 0
+    began = time.monotonic()
+    done = run(
+        home,
+        f"""
+import atexit
+from nexus_otel.export.destinations import Destination
+from nexus_otel.export.sender import Sender
+to = Destination("traces", {url!r})
+spool, provider = opened(home, to)
+sender = Sender(spool, [to])
+provider.get_tracer("x").start_span("a").end()
+began = time.monotonic()
+atexit.register(lambda: (sender.flush(0.5), sender.stop(0), print(time.monotonic() - began)))
+""",
+    )
+    assert done.returncode == 0
+    assert float(done.stdout) < 1
+    assert time.monotonic() - began < 5
+    assert [span.name for span in read_store(home).spans] == ["a"]
+
+
+# -- what others left ------------------------------------------------------------------------------------
+
+
+def leave(home, url, program="tracer.start_span('left').end()\nos._exit(1)"):
+    """Run a process that writes for a destination and ends without sending."""
+    done = run(
+        home,
+        f"""
+from nexus_otel.export.destinations import Destination
+spool, provider = opened(home, Destination("traces", {url!r}))
+tracer = provider.get_tracer("x")
+{program}
+""",
+    )
+    assert done.returncode in {1, -9}, done.stderr
+
+
+def test_the_next_process_sends_what_a_killed_one_left(home, collector, pipeline):
+    leave(
+        home,
+        collector.url,
+        """
+with tracer.start_as_current_span("root"):
+    tracer.start_span("done").end()
+    os.kill(os.getpid(), 9)
+""",
+    )
+    sender, tracer = pipeline()
+    spans(tracer, "mine")
+    assert sender.flush(5)
+    found = {span.name: span for span in collector.spans}
+    assert sorted(found) == ["done", "mine", "root"]
+    root = found["root"]
+    assert (root.status.code, root.status.message) == (2, "process ended before this span did")
+    assert {pair.key for pair in root.attributes} == {"nexus.replayed", "error.type"}
+    assert root.end_time_unix_nano == found["done"].end_time_unix_nano
+    sender.stop(1)
+    assert left(home) == []
+
+
+def test_what_a_living_process_had_sent_is_not_sent_again_when_it_dies(home, collector, pipeline):
+    leave(
+        home,
+        collector.url,
+        f"""
+from nexus_otel.export.sender import Sender
+sender = Sender(spool, [Destination("traces", {collector.url!r})])
+root = tracer.start_span("root")
+tracer.start_span("sent").end()
+assert sender.flush(5)
+os._exit(1)
+""",
+    )
+    assert collector.names == ["sent"]
+    sender, tracer = pipeline()
+    spans(tracer, "mine")
+    assert sender.flush(5)
+    assert collector.names == ["mine", "root", "sent"]
+
+
+def test_nothing_goes_to_another_destination(home, collector, pipeline):
+    leave(home, "http://127.0.0.1:9/v1/traces")
+    leave(home, collector.url + "/other")
+    run(home, "opened(home)[1].get_tracer('x').start_span('local').end()")
+    sender, tracer = pipeline()
+    spans(tracer, "mine")
+    assert sender.flush(5)
+    assert collector.names == ["mine"]
+    headers = Destination("traces", collector.url, {"x-key": "secret"})
+    other, tracer = pipeline(headers)
+    spans(tracer, "mine too")
+    assert other.flush(5)
+    assert collector.names == ["mine", "mine too"]
+    assert len(segments(home / "spool")) >= 3
+
+
+def test_a_living_process_keeps_its_segment(home, collector, pipeline):
+    program = PRELUDE + (
+        f"from nexus_otel.export.destinations import Destination\n"
+        f"opened(home, Destination('traces', {collector.url!r}))[1].get_tracer('x').start_span('theirs').end()\n"
+        "print('ready', flush=True)\ntime.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(home)], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        sender, tracer = pipeline()
+        spans(tracer, "mine")
+        assert sender.flush(5)
+        assert collector.names == ["mine"]
+        process.send_signal(signal.SIGKILL)
+        process.stdout.read()
+        process.wait()
+        sender._shipper.look_at = 0
+        assert sender.flush(5)
+    assert collector.names == ["mine", "theirs"]
+
+
+def test_two_adopters_send_once(home, collector):
+    for number in range(4):
+        leave(home, collector.url, f"tracer.start_span('left {number}').end()\nos._exit(1)")
+    program = PRELUDE + (
+        "from nexus_otel.export.destinations import Destination\n"
+        "from nexus_otel.export.shipper import Shipper\n"
+        f"Shipper(home, [Destination('traces', {collector.url!r})]).round()\n"
+    )
+    several = [subprocess.Popen([sys.executable, "-c", program, str(home)]) for _ in range(3)]
+    assert [process.wait(20) for process in several] == [0, 0, 0]
+    assert collector.names == [f"left {number}" for number in range(4)]
+
+
+# -- the whole store -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def environment(monkeypatch, collector):
+    for name in [name for name in config.variables() if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+    return monkeypatch
+
+
+def test_flush_sends_what_belongs_to_the_environment(home, collector, environment):
+    leave(home, collector.url)
+    leave(home, "http://127.0.0.1:9/v1/traces")
+    run(home, "opened(home)[1].get_tracer('x').start_span('local').end()")
+    assert flush_store(home, 5) == FlushReport(sent=1, left=0, foreign=1)
+    assert collector.names == ["left"]
+    assert flush_store(home, 5) == FlushReport(sent=0, left=0, foreign=1)
+
+
+def test_flush_says_what_it_could_not_send(home, collector, environment):
+    leave(home, collector.url, "tracer.start_span('left').end()\ntracer.start_span('open')\nos._exit(1)")
+    collector.always = 401
+    began = time.monotonic()
+    assert flush_store(home, 1) == FlushReport(sent=0, left=2, foreign=0)
+    assert time.monotonic() - began < 1
+    collector.always = 200
+    assert flush_store(home, 5).left == 0
+
+
+def test_flush_tries_again_within_its_time(home, collector, environment, fast):
+    leave(home, collector.url)
+    collector.script.extend([503, 503])
+    assert flush_store(home, 5) == FlushReport(sent=1, left=0, foreign=0)
+
+
+def test_flush_of_no_store_finds_nothing(home, environment):
+    assert flush_store(home, 1) == FlushReport(0, 0, 0)

@@ -1,0 +1,225 @@
+"""The cases that a test module gives: how a library is called, what its provider plays, which spans are expected."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from opentelemetry.trace import SpanKind
+
+from nexus_otel.engine.instrumentor import Instrumentor
+from tests.fakes.provider import Provider, Recorded, Step
+
+CANARY: Final = "kanarienvogel"
+"""In every input of a case: system, messages, tool arguments and answers, error texts, headers and the key."""
+
+Invoke = Callable[[Any], Any]
+"""Makes a case's call, given a client; a coroutine function for an async client."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """A library as the kit uses it.
+
+    Attributes:
+        instrumentor: The class under test.
+        client: Makes a client of the provider at a URL, with an API key and further options.
+        async_client: Makes an async one.
+        stream_types: The classes of its streams, which the caller must get.
+    """
+
+    instrumentor: type[Instrumentor]
+    client: Callable[..., AbstractContextManager[Any]]
+    async_client: Callable[..., Any]
+    stream_types: tuple[type, ...] = ()
+
+    @property
+    def scope(self) -> str:
+        """The instrumentation scope that its spans must have."""
+        return self.instrumentor.__module__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """A span that a case makes.
+
+    Attributes:
+        name: Its name.
+        attributes: All its attributes; a type stands for any value of it.
+        kind: Its kind.
+        parent: The name of its parent; None for a root.
+        error: Its `error.type`, where it failed.
+        events: The names of its events.
+        content: The content attributes that it has when content is asked for.
+    """
+
+    name: str
+    attributes: Mapping[str, Any]
+    kind: SpanKind = SpanKind.CLIENT
+    parent: str | None = None
+    error: str | None = None
+    events: tuple[str, ...] = ()
+    content: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A call, what the provider plays for it, and what should be recorded.
+
+    Attributes:
+        id: Its name in the test's.
+        call: Makes the call.
+        steps: What the provider plays.
+        spans: The spans in the order in which they are made.
+        fails: The exception of the library that the call raises.
+        warns: The categories of the warnings that the library gives.
+        options: Further options of the client.
+    """
+
+    id: str
+    call: Invoke
+    steps: Sequence[Step] = ()
+    spans: Sequence[Expected] = ()
+    fails: type[BaseException] | None = None
+    warns: tuple[type[Warning], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether the call is made on an async client."""
+        return inspect.iscoroutinefunction(self.call)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamCase:
+    """A call that is answered by a stream, which the kit ends in every way it can end.
+
+    Attributes:
+        id: Its name in the test's.
+        open: Makes the call; gives the stream, or the manager of one.
+        span: The name of its span.
+        manager: Whether a `with` block gives the stream.
+    """
+
+    id: str
+    open: Invoke
+    span: str
+    manager: bool = False
+    asynchronous: bool = False
+
+
+# -- running them ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A warning as its reader sees it."""
+
+    category: type[Warning]
+    text: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a call.
+
+    Attributes:
+        value: What it returned, without ids of requests.
+        kind: The type of that.
+        error: What it raised.
+        said: What the exception says of itself, without ids of requests.
+        requests: What the provider was sent.
+        warned: The warnings that were given meanwhile.
+    """
+
+    value: Any
+    kind: type
+    error: BaseException | None
+    said: Any
+    requests: tuple[Any, ...]
+    warned: tuple[Warned, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ran) and self._seen() == other._seen()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _seen(self) -> Any:
+        return self.value, self.kind, type(self.error), self.said, self.requests, self.warned
+
+
+_keys = itertools.count(1)
+_REQUEST_ID: Final = re.compile(r"req_\d+")
+_VOLATILE_HEADERS: Final = frozenset({"x-api-key", "authorization", "idempotency-key", "host", "content-length"})
+
+
+def run(library: Library, case: Case, provider: Provider) -> Ran:
+    """Make the call of a case against the provider, which plays its steps from the start."""
+    key = loaded(case, provider)
+    value, error = None, None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            value = call(library, case.call, provider.url, key, **case.options)
+        except Exception as raised:  # noqa: BLE001 - the subject
+            error = raised
+    sent = tuple(_request(request) for request in provider.requests if request.key == key)
+    warned = tuple(Warned(w.category, str(w.message), w.filename, w.lineno) for w in caught)
+    return Ran(plain(value), type(value), error, _said(error), sent, warned)
+
+
+def loaded(case: Case, provider: Provider) -> str:
+    """Let the provider play the steps of a case for a new API key; returns the key."""
+    key = f"sk-{CANARY}-{next(_keys)}"
+    provider.load(case.steps, key)
+    return key
+
+
+def call(library: Library, invoke: Invoke, url: str, key: str, **options: Any) -> Any:
+    """Return what a call on a new client gives; an async one in an event loop of its own."""
+    if inspect.iscoroutinefunction(invoke):
+        return asyncio.run(call_async(library, invoke, url, key, **options))
+    with library.client(url, key, **options) as client:
+        return invoke(client)
+
+
+async def call_async(library: Library, invoke: Invoke, url: str, key: str, **options: Any) -> Any:
+    """Return what a call on a new async client gives."""
+    async with library.async_client(url, key, **options) as client:
+        return await invoke(client)
+
+
+def plain(value: Any) -> Any:
+    """Return a value of a library in a form that can be compared, with the types of the objects in it."""
+    dump = getattr(value, "model_dump", None)
+    if dump is not None:
+        return type(value).__name__, plain(dump())
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return _REQUEST_ID.sub("req", value) if isinstance(value, str) else value
+
+
+def _said(error: BaseException | None) -> Any:
+    if error is None:
+        return None
+    cause, context = type(error.__cause__), type(error.__context__)
+    notes = getattr(error, "__notes__", None)
+    body = getattr(error, "body", None)
+    return plain([str(error), list(map(str, error.args)), body, cause.__name__, context.__name__, notes])
+
+
+def _request(request: Recorded) -> Any:
+    headers = {name: value for name, value in request.headers.items() if name not in _VOLATILE_HEADERS}
+    return request.path, headers, request.body, request.status
+

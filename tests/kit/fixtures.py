@@ -1,0 +1,82 @@
+"""Fixtures of every test that runs the engine: our failures surface, OpenTelemetry stays silent, nothing is left."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from nexus_otel import _guard, config
+from nexus_otel.engine.driver import runs
+from nexus_otel.genai.content import beside
+from tests.fakes.provider import Provider
+
+
+class Kept(logging.Handler):
+    """Keeps the records of a logger.
+
+    Args:
+        name: The logger's.
+        level: The lowest level that is kept.
+    """
+
+    def __init__(self, name: str, level: int = logging.WARNING) -> None:
+        super().__init__(level)
+        self.records: list[logging.LogRecord] = []
+        self._logger = logging.getLogger(name)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    @property
+    def lines(self) -> list[str]:
+        """What was logged, with tracebacks as they would be printed."""
+        form = logging.Formatter("%(name)s %(message)s")
+        return [form.format(record) for record in self.records]
+
+    def __enter__(self) -> Kept:
+        self._logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[Provider]:
+    """Give the scripted provider of the whole session; each call has a key and a script of its own."""
+    with Provider() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def our_failures_surface(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a failure of ours fail the test, whatever the caller would have seen."""
+    monkeypatch.setattr(_guard, "raise_failures", True)
+    _guard.failures.clear()
+    yield
+    assert _guard.failures == {}
+    _guard.failures.clear()
+
+
+@pytest.fixture(autouse=True)
+def opentelemetry_is_silent() -> Iterator[None]:
+    """Fail where OpenTelemetry logged a warning: a context detached elsewhere, an attribute of no valid type."""
+    with Kept("opentelemetry") as kept:
+        yield
+        gc.collect(0)
+    assert kept.lines == []
+
+
+@pytest.fixture(autouse=True)
+def no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run without the variables of whoever started the tests, and leave no run and no setting behind."""
+    for name in list(config.variables()):
+        if name.startswith(("OTEL_", "NEXUS_", "ANTHROPIC_", "OPENAI_")):
+            monkeypatch.delenv(name)
+    yield
+    runs.close_all()
+    beside.wanted = False
+    config.use(None)
