@@ -47,8 +47,13 @@ def plain(request):
     return request.path, headers, request.body
 
 
+def without_tracebacks(err):
+    """What was printed, but for the frames of tracebacks: the tool runner prints one, and ours is among them."""
+    return [line for line in err.splitlines() if not line.startswith("  ")]
+
+
 def test_the_program_behaves_as_it_does_bare(ten):
-    seen = [(done.code, done.out, done.err) for done in ten.done]
+    seen = [(done.code, done.out, without_tracebacks(done.err)) for done in ten.done]
     assert seen[0][0] == 0
     assert seen[1:] == [seen[0]] * 2
 
@@ -136,9 +141,8 @@ def test_content_is_here_and_not_there(ten):
 
 def test_metrics_are_sent_once_for_each_call(ten):
     last = {metric.name: metric for metric in ten.metrics}
-    points = last["gen_ai.client.operation.duration"].points
-    counted = sum(count for attributes, (count, _sum) in points if attributes["gen_ai.operation.name"] == "chat")
-    assert counted == 10
+    assert sum(count for _, (count, _sum) in last["gen_ai.client.inference.duration"].points) == 10
+    assert sum(count for _, (count, _sum) in last["gen_ai.invoke_agent.duration"].points) == 1
     assert ten.malformed == []
 
 

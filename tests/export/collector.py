@@ -8,6 +8,7 @@ import time
 import zlib
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -32,7 +33,7 @@ class Collector:
         self.requests = []
         self.accepted = []
         self.times = []
-        self.connections = 0
+        self.clients = set()
         self.released = threading.Event()
         collector = self
 
@@ -59,6 +60,7 @@ class Collector:
             handler.headers.get("content-encoding"), bytes
         )(body)
         self.requests.append((handler.path, dict(handler.headers.items()), body))
+        self.clients.add(handler.client_address)
         self.times.append(time.monotonic())
         answer = self.script.popleft() if self.script else self.always
         answer = answer(plain) if callable(answer) else answer
@@ -67,15 +69,17 @@ class Collector:
             self.released.wait(20)
             return
         if 200 <= status < 300:
-            self.accepted.append(
-                (handler.path.partition("?")[0], REQUESTS[handler.path.partition("?")[0]].FromString(plain))
-            )
+            self.accepted.append((self.path(handler), REQUESTS[self.path(handler)].FromString(plain)))
         handler.send_response(status)
         for name, value in headers.items():
             handler.send_header(name, value)
         handler.send_header("content-length", str(len(text)))
         handler.end_headers()
         handler.wfile.write(text)
+
+    @staticmethod
+    def path(handler):
+        return urlsplit(handler.path).path
 
     @property
     def spans(self):

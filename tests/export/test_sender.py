@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -20,7 +22,7 @@ from nexus_otel.export import shipper as shipper_module
 from nexus_otel.export import writer
 from nexus_otel.export.destinations import Destination
 from nexus_otel.export.read import read_store
-from nexus_otel.export.segment import segments
+from nexus_otel.export.segment import is_locked, segments
 from nexus_otel.export.sender import FlushReport, Sender, flush_store
 from nexus_otel.export.spool import Spool
 from nexus_otel.export.transport import rejected, wait_of
@@ -323,6 +325,22 @@ def test_partial_success_is_counted_and_said_once(collector, pipeline, caplog):
     assert "quoting" not in line
 
 
+def test_one_connection_serves_many_requests(collector, pipeline):
+    sender, tracer = pipeline()
+    for name in ("a", "b", "c"):
+        spans(tracer, name)
+        assert sender.flush(5)
+    assert len(collector.clients) == 1
+
+
+def test_a_flush_after_the_stop_still_sends(collector, pipeline):
+    sender, tracer = pipeline()
+    sender.stop(1)
+    spans(tracer, "late")
+    assert sender.flush(5)
+    assert collector.names == ["late"]
+
+
 @pytest.mark.parametrize("answer", [b"", b"\xff", b"\x0a\x05\x08", b"not protobuf", b"{}"])
 def test_an_answer_that_is_no_answer_rejects_nothing(answer):
     assert rejected(answer) == 0
@@ -458,6 +476,32 @@ def test_a_living_process_keeps_its_segment(home, collector, pipeline):
     assert collector.names == ["mine", "theirs"]
 
 
+def test_a_lock_that_a_forked_child_keeps_is_no_hindrance(home, collector, pipeline):
+    program = f"""
+from nexus_otel.export.destinations import Destination
+spool, provider = opened(home, Destination("traces", {collector.url!r}))
+provider.get_tracer("x").start_span("left").end()
+os.dup(spool._writer.segment._descriptor)
+if os.fork() == 0:
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+else:
+    time.sleep(0.2)
+    os.kill(os.getpid(), 9)
+"""
+    with subprocess.Popen([sys.executable, "-c", PRELUDE + program, str(home)], stdout=subprocess.PIPE) as process:
+        child = int(process.stdout.readline())
+        try:
+            process.wait(10)
+            assert is_locked(segments(home / "spool")[0])
+            sender, tracer = pipeline()
+            spans(tracer, "mine")
+            assert sender.flush(5)
+        finally:
+            os.kill(child, signal.SIGKILL)
+    assert collector.names == ["left", "mine"]
+
+
 def test_two_adopters_send_once(home, collector):
     for number in range(4):
         leave(home, collector.url, f"tracer.start_span('left {number}').end()\nos._exit(1)")
@@ -509,3 +553,48 @@ def test_flush_tries_again_within_its_time(home, collector, environment, fast):
 
 def test_flush_of_no_store_finds_nothing(home, environment):
     assert flush_store(home, 1) == FlushReport(0, 0, 0)
+
+
+# -- the way there ---------------------------------------------------------------------------------------
+
+
+def test_the_proxy_of_the_environment_is_used(collector, pipeline, monkeypatch):
+    monkeypatch.setenv("http_proxy", collector.endpoint)
+    sender, tracer = pipeline(Destination("traces", "http://far.invalid/v1/traces"))
+    spans(tracer, "a")
+    assert sender.flush(5)
+    assert collector.names == ["a"]
+    assert collector.requests[0][0] == "http://far.invalid/v1/traces"
+
+
+def test_a_host_without_proxy_is_met_directly(collector, pipeline, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    sender, tracer = pipeline()
+    spans(tracer, "a")
+    assert sender.flush(5)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made with openssl")
+def test_tls_with_certificates_on_both_sides(collector, pipeline, tmp_path):
+    key, pem = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", pem],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    context.load_verify_locations(pem)
+    context.verify_mode = ssl.CERT_REQUIRED
+    collector.server.socket = context.wrap_socket(collector.server.socket, server_side=True)
+    url = collector.url.replace("http://127.0.0.1", "https://localhost")
+    stranger, tracer = pipeline(Destination("traces", url, certificate=pem))
+    spans(tracer, "a")
+    assert not stranger.flush(0.5)
+    known, tracer = pipeline(
+        Destination("traces", url, {"a": "b"}, certificate=pem, client_key=key, client_certificate=pem)
+    )
+    spans(tracer, "b")
+    assert known.flush(5)
+    assert collector.names == ["b"]

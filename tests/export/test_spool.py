@@ -107,6 +107,7 @@ def test_unsampled_spans_are_not_written(home):
 def test_the_hot_path_loads_neither_protobuf_nor_an_exporter(home):
     done = run(
         home,
+        "import nexus_otel.export.sender, nexus_otel.export.telemetry\n"
         "opened(home)[1].get_tracer('x').start_span('chat').end()\n"
         "print([name for name in sys.modules if 'protobuf' in name or 'otlp' in name or name == 'urllib3'])",
     )
@@ -281,6 +282,7 @@ def test_memory_writes_nothing(home):
 
 
 def test_a_slow_disk_is_written_to_by_a_thread(home, monkeypatch):
+    monkeypatch.setattr(writer, "SLOW_S", 0.05)
     spool, provider = opened(home)
     real = os.write
 
@@ -290,9 +292,9 @@ def test_a_slow_disk_is_written_to_by_a_thread(home, monkeypatch):
 
     tracer = provider.get_tracer("x")
     tracer.start_span("first").end()
-    monkeypatch.setattr(writer.os, "write", slow)
-    tracer.start_span("second").end()
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(writer.os, "write", slow)
+        tracer.start_span("second").end()
     assert _guard.failures["writing to a slow disk"] == 1
     tracer.start_span("third").end()
     spool.flush()
@@ -367,6 +369,17 @@ def test_a_disk_that_is_really_full(home):
         spool.close()
     finally:
         subprocess.run(["umount", home], check=True)
+
+
+def test_no_place_at_all_is_memory(home, monkeypatch):
+    home.parent.mkdir(parents=True)
+    home.write_text("not a folder")
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", list)
+    spool, provider = opened(home)
+    provider.get_tracer("x").start_span("chat").end()
+    assert len(spool.in_memory()[1]) == 2
+    assert read_store(home).spans == []
 
 
 def test_a_home_that_is_a_file_is_stood_in_for(home):
@@ -462,6 +475,14 @@ def test_a_tenth_of_the_free_space_is_the_most(home, monkeypatch):
     monkeypatch.setattr(retention.shutil, "disk_usage", lambda _folder: usage)
     retention.tidy(home / "spool", retention.Kept(7, 10**9))
     assert not path.exists()
+
+
+def test_a_file_that_is_not_ours_is_never_deleted(home):
+    foreign = past(home).with_name("seg-0-0-0.nxs")
+    foreign.write_bytes(b"NXSPOOL\x02 of a later version")
+    os.utime(foreign, (0, 0))
+    retention.tidy(home / "spool", retention.Kept(0, 0))
+    assert segments(home / "spool") == [foreign]
 
 
 def test_a_segment_in_use_is_never_deleted(home):

@@ -56,13 +56,13 @@ def only_span(data: bytes):
     return span
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(spans)
 def test_a_span_reads_as_the_official_encoder_writes_it(span):
     assert parsed(encode_span(span)) == encode_spans([span])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(spans, max_size=3))
 def test_joined_requests_are_one_request_with_all_spans(several):
     joined = parsed(b"".join(encode_span(span) for span in several))

@@ -25,9 +25,11 @@ from tests.fakes.provider import (
     Usage,
     rate_limited,
 )
-from tests.kit.cases import CANARY, Case, Expected, Library
+from tests.kit.cases import CANARY, Case, Expected, Library, StreamCase
 from tests.kit.recording import AGENT
+from tests.kit.streaming import Streaming
 from tests.kit.suite import Conformance
+from tests.kit.undoing import Undoing
 
 
 def client(url: str, key: str, **options: Any) -> anthropic.Anthropic:
@@ -44,7 +46,14 @@ LIBRARY = Library(
     instrumentor=AnthropicInstrumentor,
     client=client,
     async_client=async_client,
-    stream_types=(anthropic.Stream, anthropic.AsyncStream),
+    stream_types=(
+        anthropic.Stream,
+        anthropic.AsyncStream,
+        anthropic.MessageStream,
+        anthropic.AsyncMessageStream,
+        anthropic.BetaMessageStream,
+        anthropic.BetaAsyncMessageStream,
+    ),
 )
 
 # -- what is asked -----------------------------------------------------------------------------------------------------
@@ -124,11 +133,13 @@ async def find_async(bird: str) -> str:
 
 
 def run_tools(client: Any, **options: Any) -> Any:
-    return client.beta.messages.tool_runner(**ASK, tools=[beta_tool(find, name="find")], **options)
+    tool = beta_tool(find, input_schema=TOOLS[0]["input_schema"])
+    return client.beta.messages.tool_runner(**ASK, tools=[tool], **options)
 
 
 def run_tools_async(client: Any, **options: Any) -> Any:
-    return client.beta.messages.tool_runner(**ASK, tools=[beta_async_tool(find_async, name="find")], **options)
+    tool = beta_async_tool(find_async, name="find", input_schema=TOOLS[0]["input_schema"])
+    return client.beta.messages.tool_runner(**ASK, tools=[tool], **options)
 
 
 # -- what is expected --------------------------------------------------------------------------------------------------
@@ -153,8 +164,6 @@ def chat(*leave_out: str, parent: str | None = None, content: tuple[str, ...] = 
         "gen_ai.response.finish_reasons": ("stop",),
         "gen_ai.usage.input_tokens": 100,
         "gen_ai.usage.output_tokens": 20,
-        "gen_ai.usage.cache_read.input_tokens": 0,
-        "gen_ai.usage.cache_write.input_tokens": 0,
         "server.address": "127.0.0.1",
         "server.port": int,
         "nexus.message.count": 1,
@@ -172,8 +181,6 @@ RESPONSE = (
     "gen_ai.response.finish_reasons",
     "gen_ai.usage.input_tokens",
     "gen_ai.usage.output_tokens",
-    "gen_ai.usage.cache_read.input_tokens",
-    "gen_ai.usage.cache_write.input_tokens",
 )
 
 
@@ -225,13 +232,12 @@ def tool_loop(ran: bool = False, **streamed: Any) -> tuple[Expected, ...]:
     given = (SYSTEM, INPUT, OUTPUT, DEFINITIONS)
     asks = {"gen_ai.response.finish_reasons": ("tool_call",), **streamed}
     answers = {"gen_ai.response.id": "msg_0002", "nexus.message.count": 3, "nexus.message.bytes": int, **streamed}
-    found = tool("nexus.derived", **{"gen_ai.tool.description": "Finds a bird."}) if ran else tool()
-    return (
-        agent(),
-        chat(parent=AGENT_SPAN, content=given, **asks),
-        found,
-        chat(parent=AGENT_SPAN, content=given, **answers),
-    )
+    first = chat(parent=AGENT_SPAN, content=given, **asks)
+    if ran:  # it continues a thread that the provider holds: only the answer is sent
+        found = tool("nexus.derived", **{"gen_ai.tool.description": "Finds a bird."})
+        answers["nexus.message.count"] = 1
+        return agent(), first, found, chat(parent=AGENT_SPAN, content=(INPUT, OUTPUT), **answers)
+    return agent(), first, tool(), chat(parent=AGENT_SPAN, content=given, **answers)
 
 
 # -- the cases ---------------------------------------------------------------------------------------------------------
@@ -290,7 +296,7 @@ def raw(client: Any) -> Any:
 
 async def raw_async(client: Any) -> Any:
     response = await client.messages.with_raw_response.create(**ASK)
-    return response.status_code, response.parse()
+    return response.status_code, await response.parse()
 
 
 def raw_stream(client: Any) -> Any:
@@ -368,7 +374,6 @@ RICH_USAGE = {
     "gen_ai.usage.reasoning.output_tokens": 12,
 }
 OLD = {"gen_ai.request.model": "claude-2.1", "gen_ai.response.model": "claude-2.1"}
-NO_BODY = (*RESPONSE,)
 
 CALLS = (
     Case(id="create", call=create, steps=[SAID], spans=[chat()]),
@@ -515,3 +520,37 @@ FAILURES = (
 class TestAnthropic(Conformance):
     library = LIBRARY
     cases = (*CALLS, *LOOPS, *FAILURES)
+
+
+class TestUndoing(Undoing):
+    library = LIBRARY
+    case = CALLS[0]
+
+
+class TestUndoingAsync(Undoing):
+    library = LIBRARY
+    case = CALLS[1]
+
+
+async def open_async(client: Any) -> Any:
+    return await client.messages.create(**ASK, stream=True)
+
+
+class TestStreams(Streaming):
+    library = LIBRARY
+    cases = (
+        StreamCase(id="create", open=lambda client: client.messages.create(**ASK, stream=True)),
+        StreamCase(id="create-async", open=open_async, asynchronous=True),
+        StreamCase(id="helper", open=lambda client: client.messages.stream(**ASK), manager=True),
+        StreamCase(
+            id="helper-async", open=lambda client: client.messages.stream(**ASK), manager=True, asynchronous=True
+        ),
+        StreamCase(id="beta", open=lambda client: client.beta.messages.create(**ASK, stream=True)),
+        StreamCase(id="beta-helper", open=lambda client: client.beta.messages.stream(**ASK), manager=True),
+        StreamCase(
+            id="beta-helper-async",
+            open=lambda client: client.beta.messages.stream(**ASK),
+            manager=True,
+            asynchronous=True,
+        ),
+    )

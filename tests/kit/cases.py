@@ -104,13 +104,12 @@ class StreamCase:
     Attributes:
         id: Its name in the test's.
         open: Makes the call; gives the stream, or the manager of one.
-        span: The name of its span.
         manager: Whether a `with` block gives the stream.
+        asynchronous: Whether the client is an async one.
     """
 
     id: str
     open: Invoke
-    span: str
     manager: bool = False
     asynchronous: bool = False
 
@@ -148,13 +147,16 @@ class Ran:
     requests: tuple[Any, ...]
     warned: tuple[Warned, ...]
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Ran) and self._seen() == other._seen()
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def _seen(self) -> Any:
-        return self.value, self.kind, type(self.error), self.said, self.requests, self.warned
+    def differences(self, other: Ran) -> list[str]:
+        """Return in what another run of the same case differs, in words."""
+        found = []
+        for name in ("value", "kind", "error", "said", "requests", "warned"):
+            mine, others = getattr(self, name), getattr(other, name)
+            if name == "error":
+                mine, others = type(mine), type(others)
+            if mine != others:
+                found.append(f"{name}: {str(others)[:300]} where there should be {str(mine)[:300]}")
+        return found
 
 
 _keys = itertools.count(1)
@@ -164,24 +166,29 @@ _VOLATILE_HEADERS: Final = frozenset({"x-api-key", "authorization", "idempotency
 
 def run(library: Library, case: Case, provider: Provider) -> Ran:
     """Make the call of a case against the provider, which plays its steps from the start."""
-    key = loaded(case, provider)
-    value, error = None, None
+    key = loaded(case.steps, provider)
+    value, error, before = None, None, len(provider.requests)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             value = call(library, case.call, provider.url, key, **case.options)
         except Exception as raised:  # noqa: BLE001 - the subject
             error = raised
-    sent = tuple(_request(request) for request in provider.requests if request.key == key)
+    sent = tuple(_request(request) for request in provider.requests[before:])
     warned = tuple(Warned(w.category, str(w.message), w.filename, w.lineno) for w in caught)
     return Ran(plain(value), type(value), error, _said(error), sent, warned)
 
 
-def loaded(case: Case, provider: Provider) -> str:
-    """Let the provider play the steps of a case for a new API key; returns the key."""
+def loaded(steps: Sequence[Step], provider: Provider) -> str:
+    """Let the provider play steps for a new API key; returns the key."""
     key = f"sk-{CANARY}-{next(_keys)}"
-    provider.load(case.steps, key)
+    provider.load(steps, key)
     return key
+
+
+def without_request_ids(text: str) -> str:
+    """Return a text in which the provider's ids of requests are equal."""
+    return _REQUEST_ID.sub("req", text)
 
 
 def call(library: Library, invoke: Invoke, url: str, key: str, **options: Any) -> Any:
@@ -207,7 +214,7 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    return _REQUEST_ID.sub("req", value) if isinstance(value, str) else value
+    return without_request_ids(value) if isinstance(value, str) else value
 
 
 def _said(error: BaseException | None) -> Any:

@@ -12,6 +12,8 @@ from unittest import mock
 from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.runs import Runs
 from nexus_otel.engine.target import Target
+from nexus_otel.genai.content import Content
+from nexus_otel.genai.metrics import Meters
 from nexus_otel.genai.operations import Inference
 from nexus_otel.genai.recorder import Recorder
 from tests.kit.cases import CANARY
@@ -92,9 +94,16 @@ _OF_ENGINE: Final[Mapping[str, tuple[type, str]]] = {
         for name in ("start_inference", "end_inference", "start_agent", "end_agent", "start_tool", "end_tool", "retry")
     },
     **{f"runs.{name}": (Runs, name) for name in ("join", "ended", "claim")},
+    "finish": (Recorder, "_finish"),
+    "attributes": (Recorder, "_inference_attributes"),
+    "content": (Content, "capture"),
+    "metrics": (Meters, "inference"),
+    "details": (Recorder, "_emit_details"),
 }
 FAULTS: Final = (*_IN_TARGETS, *_OF_ENGINE)
 """The places, by name."""
+LEAVE_OPEN: Final = frozenset({"recorder.end_inference", "recorder.end_agent", "recorder.end_tool"})
+"""Where the end itself is lost; after every other fault the span ends all the same."""
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
 
 import pytest
 
@@ -42,6 +44,15 @@ class Kept(logging.Handler):
 
     def __exit__(self, *_: object) -> None:
         self._logger.removeHandler(self)
+
+
+@contextmanager
+def failures_allowed() -> Iterator[None]:
+    """Let failures of ours be swallowed, as for a user, where a test makes them on purpose."""
+    _guard.failures.clear()
+    with mock.patch.object(_guard, "raise_failures", False):
+        yield
+    _guard.failures.clear()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from nexus_otel import semconv
 from nexus_otel.cli.runs import Run, is_model_call, is_tool_call
-from nexus_otel.cli.terminal import harmless, one_line
+from nexus_otel.cli.terminal import count, harmless, one_line
 from nexus_otel.config import CONTENT_VARIABLE
 
 if TYPE_CHECKING:
@@ -144,19 +144,15 @@ class Writer:
             self.to.print(Text(f"    ... {left} ({self.more})", style="dim"), soft_wrap=True)
 
     def _shortened(self, text: str) -> tuple[list[str], str]:
-        lines = text.strip("\n").split("\n")
+        text = text.strip("\n")
+        lines = text.split("\n")
         if not self.more:
             return lines, ""
-        kept: list[str] = []
-        room = _CHARACTERS
-        for line in lines[:_LINES]:
-            if len(line) > room:
-                kept.append(line[:room])
-                return kept, f"{len(text) - _CHARACTERS + room:,} more characters"
-            kept.append(line)
-            room -= len(line)
-        left = len(lines) - len(kept)
-        return kept, f"{left:,} more line{'' if left == 1 else 's'}" if left else ""
+        head = "\n".join(lines[:_LINES])
+        if len(head) > _CHARACTERS:
+            return head[:_CHARACTERS].split("\n"), f"{len(text) - _CHARACTERS:,} more characters"
+        left = len(lines) - _LINES
+        return lines[:_LINES], count(left, "more line") if left > 0 else ""
 
     def value(self, label: str, value: Any) -> None:
         """Print a value: a text as it is, anything else as JSON."""

@@ -32,6 +32,9 @@ from nexus_otel.genai.operations import (
 from nexus_otel.genai.plain import OneShotError
 from nexus_otel.genai.recorder import Recorder
 
+_FINDING: Final = guard("finding the run of a model call")
+_KEEPING: Final = guard("keeping the run of a model call")
+
 runs: Final = Runs()
 """The runs of this process: shared, for one loop may use several libraries."""
 
@@ -77,6 +80,9 @@ class Step:
 
     def settle(self, value: Any) -> Any:
         """Return what the caller gets for `value`, and see to it that the step ends."""
+        if not self.wanted:
+            self.finish(None)
+            return value
         try:
             if self.target.settle is not None:
                 return self.target.settle(self, value)
@@ -147,7 +153,7 @@ class ModelStep(Step):
         if config.current().infer_runs and not call.tapped and (operation.offers_tools or len(runs)):
             self._read()
             if self._conversation is not None:
-                with guard("finding the run of a model call"):
+                with _FINDING:
                     self.place = runs.join(recorder, operation, self._conversation, here)
         if self.place is not None:
             parent = self.place.context
@@ -180,12 +186,15 @@ class ModelStep(Step):
     @property
     def wanted(self) -> bool:
         """Whether the response is read: by a span that records, or to find the rest of a run."""
-        return self.place is not None or self.operation.traces_itself or self.span.is_recording()
+        span = self.span
+        return (
+            self.place is not None or self.operation.traces_itself or span.is_recording() or self.recorder.measures
+        )
 
     @property
     def times_chunks(self) -> bool:
         """Whether the time between the chunks of a stream is measured."""
-        return self.recorder.times_chunks
+        return self.recorder.measures
 
     def fold(self) -> Fold | None:
         """Return a fold for the answer's events; None where nobody wants them."""
@@ -194,10 +203,10 @@ class ModelStep(Step):
     def _end(self, result: InferenceResult | None, outcome: Outcome) -> None:
         if self.call.tapped and self.span.is_recording():
             self._read()
-        self.recorder.end_inference(self.span, self.operation, self._conversation, result, outcome)
+        captured = self.recorder.end_inference(self.span, self.operation, self._conversation, result, outcome)
         if self.place is not None:
-            with guard("keeping the run of a model call"):
-                runs.ended(self.place, self._conversation, result, outcome)
+            with _KEEPING:
+                runs.ended(self.place, self._conversation, result, captured, outcome)
 
 
 class ToolStep(Step):

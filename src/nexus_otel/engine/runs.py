@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link
 
-from nexus_otel import config
+from nexus_otel import config, semconv
 from nexus_otel._guard import guard, note_once
 from nexus_otel.engine.run import (
     Awaited,
@@ -54,6 +54,7 @@ MAX_WITH_CONTENT: Final = 256
 """Open runs that hold their input and output for the root's end; the others keep their totals only."""
 _MAX_FINISHED: Final = 2_000
 _SWEEP_S: Final = 5.0
+_GIVEN: Final = (semconv.INPUT_MESSAGES, semconv.SYSTEM_INSTRUCTIONS)
 
 
 _last_run: ContextVar[weakref.ref[Run] | None] = ContextVar("nexus_otel_last_run", default=None)
@@ -155,9 +156,6 @@ class Runs:
         ambient = trace.get_current_span(base).get_span_context()
         context = trace.set_span_in_context(span, request.ambient)
         run = Run(agent, recorder, span, context, ambient, request.operation.client, signature, now_ns, parent)
-        if recorder.content.wanted:
-            run.totals.first_input = tuple(conversation.messages or ())
-            run.totals.system = conversation.system
         self._open[id(run)] = run
         if ambient.is_valid:
             self._by_ambient.setdefault(ambient.span_id, []).append(run)
@@ -183,7 +181,7 @@ class Runs:
             self._close(next(iter(self._open.values())), "limit")
         if len(self._open) > MAX_WITH_CONTENT:
             old = next(itertools.islice(reversed(self._open.values()), MAX_WITH_CONTENT, None))
-            old.totals.first_input = old.totals.system = old.totals.last_output = ()
+            old.totals.content.clear()
 
     def _awaiting_parent(self, request: Request, signature: int | None) -> Run | None:
         """Return the run of this task that waits for its tools: a model call made meanwhile is one of theirs.
@@ -235,9 +233,18 @@ class Runs:
         place: Place,
         conversation: Conversation | None,
         result: InferenceResult | None,
+        captured: Mapping[str, Any],
         outcome: Outcome,
     ) -> None:
-        """Take what came of a model call of a run: it waits for answers, waits for another try, or is finished."""
+        """Take what came of a model call of a run: it waits for answers, waits for another try, or is finished.
+
+        Args:
+            place: Where the call stands.
+            conversation: What the model was given.
+            result: What it answered, if it did.
+            captured: The content that was captured of both.
+            outcome: How the call ended.
+        """
         run, now_ns = place.run, time.time_ns()
         with self._lock:
             if run.closed or self._pid != os.getpid():
@@ -249,6 +256,7 @@ class Runs:
             if place.aside:
                 return
             run.in_flight -= 1
+            _keep(run, captured)
             if result is not None:
                 self._take(run, conversation, result, now_ns)
             if outcome.failure is not None:
@@ -260,8 +268,6 @@ class Runs:
 
     def _take(self, run: Run, conversation: Conversation | None, result: InferenceResult, now_ns: int) -> None:
         run.totals.finish_reasons = result.finish_reasons
-        if run.recorder.content.wanted:
-            run.totals.last_output = tuple(result.output)
         if conversation is not None and conversation.tools:
             run.tools = {str(tool.get("name")): tool.get("parameters") for tool in conversation.tools}
         if run.response_id is not None:
@@ -375,6 +381,15 @@ class Runs:
     def _forget_prefix(self, run: Run) -> None:
         if run.prefix_length:
             _remove(self._by_prefix, run.prefix, run)
+
+
+def _keep(run: Run, captured: Mapping[str, Any]) -> None:
+    """Keep the first input and the last output for the run's root."""
+    content = run.totals.content
+    if run.totals.steps <= 1:
+        content.update({name: captured[name] for name in _GIVEN if name in captured})
+    if semconv.OUTPUT_MESSAGES in captured:
+        content[semconv.OUTPUT_MESSAGES] = captured[semconv.OUTPUT_MESSAGES]
 
 
 def _remove(table: dict[Any, list[Run]], key: Any, run: Run) -> None:

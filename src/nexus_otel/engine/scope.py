@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context, create_key
-from opentelemetry.trace import Span, get_current_span, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, get_current_span, set_span_in_context
 
 from nexus_otel import semconv
 from nexus_otel._guard import quietly
@@ -16,6 +16,8 @@ OWNER: Final = create_key("nexus-otel-model-step")
 """Context key of the open model step: inner layers find it and only add to it."""
 AGENT: Final = create_key("nexus-otel-agent")
 """Context key that is set under an agent span of ours: no run is inferred there."""
+_SPAN_KEY: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
+"""The key under which the API keeps the current span."""
 _SUPPRESS_KEY: Final = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
 _GENAI_KEY: Final = "opentelemetry.genai.client.inference.context"
 """Context key by which `opentelemetry-util-genai` (1.3b0) marks an open model call."""
@@ -41,7 +43,7 @@ def runs_tool(context: Context, name: str) -> bool:
 
 def owned(context: Context, span: Span, step: object) -> Context:
     """Return `context` with `span` current and owned by `step`, so that other layers make no span for the same call."""
-    owning = Context({**set_span_in_context(span, context), OWNER: step})
+    owning = Context({**context, _SPAN_KEY: span, OWNER: step})
     module = sys.modules.get("opentelemetry.util.genai._inference_invocation")
     if module is None:
         return owning

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nexus_otel.export.owner import Owner, has_ended
+from nexus_otel.export.owner import Owner, has_ended, this_process
 from nexus_otel.export.segment import HAS_LOCKS, is_locked, lock
 
 
@@ -36,9 +36,13 @@ def claimed(path: Path, owner: Owner) -> Iterator[bool]:
 
 
 def _is_free(path: Path, owner: Owner, descriptors: list[int]) -> bool:
+    """Whether the process of a segment is done with it: gone, or, if it is this one, further on."""
+    ended = has_ended(owner)
     if not HAS_LOCKS:
         return not is_locked(path)
-    return _locked(path, descriptors) or has_ended(owner) is True
+    if ended is False and owner != this_process():
+        return False
+    return _locked(path, descriptors) or ended is True
 
 
 def _locked(path: Path, descriptors: list[int], create: int = 0) -> bool:

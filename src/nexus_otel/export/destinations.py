@@ -82,13 +82,14 @@ def destination(signal: str, *, default: bool = False) -> Destination | None:
     )  # fmt: skip
 
 
-def destinations() -> list[Destination]:
-    """Return all destinations of the environment.
+def destinations(*, default: bool = False) -> list[Destination]:
+    """Return the destinations of all signals; `default` as for one of them.
 
     Raises:
         SettingError: A variable has none of its values.
     """
-    return [found for signal in SIGNALS if (found := destination(signal)) is not None]
+    found = (destination(signal, default=default) for signal in SIGNALS)
+    return [one for one in found if one is not None]
 
 
 def _variable(signal: str, what: str) -> tuple[str, str | None]:

@@ -27,11 +27,9 @@ def stand_in_folder(home: Path) -> Path:
 
 def store_folders(home: Path) -> list[Path]:
     """Return the folders that may hold segments of `home`, for reading."""
-    stand_in = stand_in_folder(home)
-    return [
-        spool_folder(home),
-        *([stand_in] if _is_private(stand_in) and _is_private(stand_in.parent) else []),
-    ]
+    stand_in = quietly(stand_in_folder, home)  # there may be no temporary folder at all
+    usable = stand_in is not None and _is_private(stand_in) and _is_private(stand_in.parent)
+    return [spool_folder(home), *([stand_in] if usable else [])]
 
 
 def make_private(folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from nexus_otel._guard import quietly
-from nexus_otel.export.segment import Header, Target, is_locked, read_header, segments
+from nexus_otel.export.segment import ForeignFileError, Header, Target, is_locked, read_header, segments
 
 _DAY_S: Final = 86_400.0
 _FINAL: Final = " all"
@@ -135,6 +135,11 @@ def _expired(file: _File) -> bool:
 
 
 def _deleted(file: _File) -> bool:
+    """Delete a segment unless it is in use or no segment of ours; whether it is gone."""
+    try:
+        read_header(file.path)
+    except (ForeignFileError, OSError):
+        return False
     if quietly(is_locked, file.path) is not False:
         return False
     quietly(delete, file.path)

@@ -77,7 +77,7 @@ class Sender:
             Whether nothing is left undelivered.
         """
         until = time.monotonic() + (self._settings.exit_timeout_s if timeout_s is None else timeout_s)
-        if self._thread is None and not self._start():
+        if self._stopped or (self._thread is None and not self._start()):
             return self._send_here(until)
         with self._answered:
             self._wanted += 1
@@ -160,9 +160,14 @@ class Sender:
                 return
 
     def _send_here(self, until: float) -> bool:
-        with self._sending:
+        """Send on this thread."""
+        if not self._sending.acquire(timeout=max(0.0, until - time.monotonic())):
+            return False
+        try:
             self._shipper.hurry()
             return self._shipper.round(until)
+        finally:
+            self._sending.release()
 
 
 # -- the whole store, without a process that records -------------------------------------------------------
@@ -184,7 +189,7 @@ class FlushReport:
 
 
 def flush_store(home: Path, timeout_s: float) -> FlushReport:
-    """Send what dead processes left in `home` for the destinations of the environment.
+    """Send what dead processes left in `home` for the destinations of the environment, or the standard's own.
 
     Args:
         home: The folder of the local store.
@@ -193,7 +198,7 @@ def flush_store(home: Path, timeout_s: float) -> FlushReport:
     Raises:
         SettingError: A variable has none of its values.
     """
-    found = destinations()
+    found = destinations(default=True)
     shipper = Shipper(home, found)
     until = time.monotonic() + timeout_s
     while not shipper.round(until) and shipper.next_try < until:

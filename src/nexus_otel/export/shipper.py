@@ -101,15 +101,23 @@ class Shipper:
         if time.monotonic() < line.next_try:
             return False
         ours, others = self._segments(line)
-        for path, header in ours + (others if look else []):
+        return (
+            self._send_segments(line, ours, until)
+            and (self._spool is None or self._send(line, self._memory(line, self._spool), until))
+            and (not look or self._send_segments(line, others, until))
+        )
+
+    def _memory(self, line: _Line, spool: Spool) -> MemorySource:
+        return MemorySource(spool, line.target.signal, self._positions)
+
+    def _send_segments(self, line: _Line, found: list[tuple[Path, Header]], until: float) -> bool:
+        for path, header in found:
             with self._source(line, path, header) as source, suppress(FileNotFoundError):
                 if source is not None and not self._send(line, source, until):
                     return False
                 if source is not None and source.is_done:
                     line.done.add(path)
-        if self._spool is None:
-            return True
-        return self._send(line, MemorySource(self._spool, line.target.signal, self._positions), until)
+        return True
 
     def _segments(self, line: _Line) -> tuple[list[tuple[Path, Header]], list[tuple[Path, Header]]]:
         """Return the segments of this process that may go to a destination, and those of others."""

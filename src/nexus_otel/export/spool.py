@@ -22,7 +22,7 @@ from nexus_otel.export.owner import after_fork
 from nexus_otel.export.retention import Kept
 from nexus_otel.export.segment import BEGIN, SPANS, Header, Target, new_header, pack
 from nexus_otel.export.wire import encode_begin, encode_span
-from nexus_otel.export.writer import Plan, Writer
+from nexus_otel.export.writer import Plan, Writer, note
 from nexus_otel.genai.content import beside
 
 BATCH_S: Final = 0.05
@@ -77,10 +77,11 @@ class Spool:
     def __init__(
         self, home: Path, header: Callable[[], Header], settings: Settings, targets: tuple[Target, ...]
     ) -> None:
-        self.home = home
+        self.home = home.absolute()
         self.targets = targets
         self.on_record: Callable[[int], None] | None = None
         self.dropped = 0
+        self._unsaid = 0
         self.settings = settings
         self._mode = settings.durability
         self._pid = os.getpid()
@@ -88,7 +89,7 @@ class Spool:
         self._inherited: frozenset[SpanKey] = frozenset()
         kept = Kept(settings.store_keep_days, int(settings.store_max_mb * _MEGABYTE))
         in_memory = settings.durability == "memory"
-        self._writer = Writer(Plan(home, header, lambda: list(self._open.values()), kept, in_memory))
+        self._writer = Writer(Plan(self.home, header, lambda: list(self._open.values()), kept, in_memory))
         self._renew()
         after_fork(self._forked)
 
@@ -201,6 +202,7 @@ class Spool:
     def _enqueue(self, record: bytes) -> None:
         if self._queued_bytes > _QUEUE_BYTES:
             self.dropped += 1
+            self._unsaid += 1
             note_once("waiting for a slow disk", "nexus-otel dropped records: the disk is too slow")
             return
         self._queued_bytes += len(record)
@@ -225,6 +227,9 @@ class Spool:
     def _write_queue(self) -> None:
         """Write what is queued, about a megabyte at a time; the turn is ours."""
         self._queued_bytes = 0
+        if self._unsaid:
+            self._queue.append(note(dropped=self._unsaid))
+            self._unsaid = 0
         records: list[bytes] = []
         size = 0
         while self._queue:

@@ -101,13 +101,15 @@ class Transport:
         try:
             text = response.read(_ANSWER_BYTES)
         finally:
-            response.drain_conn() if response.isclosed() else response.close()
+            if not response.isclosed():  # more than anybody wants to read
+                response.close()
             response.release_conn()
         return _answer(response.status, response.headers.get("retry-after"), text)
 
 
 def _pool(destination: Destination) -> Any:
     """Return a pool of one connection, through the proxy of the environment if there is one for the address."""
+    import encodings.idna  # noqa: F401 - needed for host names, and not to be found at the interpreter's end
     from urllib.request import getproxies, proxy_bypass
 
     import urllib3

@@ -20,7 +20,6 @@ from nexus_otel.export.places import (
     make_private,
     make_stand_in,
     spool_folder,
-    stand_in_folder,
 )
 from nexus_otel.export.retention import Dropped, Kept, tidy
 from nexus_otel.export.segment import NOTE, SEALED, Header, lock, pack, segment_name
@@ -82,7 +81,7 @@ class SegmentFile:
         self._descriptor = os.open(self.path, flags | getattr(os, "O_BINARY", 0), 0o600)
         self.size = 0
         try:
-            lock(self._descriptor)
+            _lock_surely(self._descriptor)
             self.append(header.encode())
         except OSError:
             self.close()
@@ -120,6 +119,14 @@ class SegmentFile:
         """Close it. In a forked child this leaves the parent's lock alone."""
         with suppress(OSError):
             os.close(self._descriptor)
+
+
+def _lock_surely(descriptor: int) -> None:
+    """Take the lock of a new file; a reader that looks whether it is locked holds it for a moment."""
+    for _moment in range(20):
+        if lock(descriptor):
+            return
+        time.sleep(0.001)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +186,7 @@ class Writer:
             segment.append(data)
         except OSError as error:
             self.close()
-            self._give_up(self._place, segment.path.parent, error)
+            self._give_up(self._place, error)
             return False
         if time.monotonic() - began > SLOW_S:
             self.slow += 1
@@ -202,13 +209,13 @@ class Writer:
             segment.append(b"".join(records))
             self.memory.clear()
 
-    def _give_up(self, place: int, folder: Path, error: OSError) -> None:
+    def _give_up(self, place: int, error: OSError) -> None:
         """Leave a place alone for a while."""
         self._retry_at[place] = time.monotonic() + _RETRY_S
         note_once(
             f"storing in {'a temporary folder' if place else 'the store'}",
             "nexus-otel cannot write to %s (%s); records are kept in %s",
-            folder, error.strerror or error, "memory" if place else "a temporary folder",
+            error.filename or self._plan.home, error.strerror or error, "memory" if place else "a temporary folder",
         )  # fmt: skip
 
     def _opened(self) -> SegmentFile | None:
@@ -220,7 +227,7 @@ class Writer:
             try:
                 segment = self._new(make(home))
             except OSError as error:
-                self._give_up(place, home if place == 0 else stand_in_folder(home), error)
+                self._give_up(place, error)
                 continue
             self._place = place
             return segment

@@ -205,18 +205,6 @@ def agent_end(totals: AgentTotals, *, with_usage: bool) -> Attributes:
     return out
 
 
-def agent_content(totals: AgentTotals) -> Attributes:
-    """Return what a run was asked and what it answered."""
-    content: Attributes = {}
-    if totals.system:
-        content[semconv.SYSTEM_INSTRUCTIONS] = without_blobs(totals.system)
-    if totals.first_input:
-        content[semconv.INPUT_MESSAGES] = messages(totals.first_input)
-    if totals.last_output:
-        content[semconv.OUTPUT_MESSAGES] = messages(totals.last_output)
-    return content
-
-
 def retry(of: Retry, wait_s: float) -> Attributes:
     """Return what is known of a retry by the provider's SDK."""
     return known(

@@ -23,23 +23,44 @@ STORE_SPAN_BYTES: Final = 8 * 1024 * 1024
 _MESSAGE_BYTES: Final = 4_096
 _BLOB_KEPT: Final = 64
 """A blob no longer than its own description is kept as it is."""
+_SMALL_PARTS: Final = frozenset({"text", "reasoning", "tool_call"})
 _REDACTED: Final = "[redacted]"
 
 Redact = Callable[[str], str]
 
-_SECRETS: Final = (
-    ("sk-", r"\bsk-[A-Za-z0-9_-]{16,}"),
-    ("AKIA", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    ("gh", r"\bgh[pousr]_[A-Za-z0-9]{20,}"),
-    ("github_pat_", r"\bgithub_pat_[A-Za-z0-9_]{20,}"),
-    ("xox", r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
-    ("eyJ", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    ("AIza", r"\bAIza[0-9A-Za-z_-]{35}"),
-    ("glpat-", r"\bglpat-[A-Za-z0-9_-]{20,}"),
-    ("nxs_", r"\bnxs_[A-Za-z0-9_-]{8,}"),
-    ("earer ", r"(?<=[Bb]earer )[A-Za-z0-9_.=-]{16,}"),
-    ("PRIVATE KEY", r"-----BEGIN [A-Z ]*PRIVATE KEY-----.{0,8000}?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"),
-)
+_SECRETS: Final = {
+    "sk-": r"\bsk-[A-Za-z0-9_-]{16,}",
+    "AKIA": r"\bAKIA[0-9A-Z]{16}\b",
+    "ASIA": r"\bASIA[0-9A-Z]{16}\b",
+    "gh": r"\bgh[pousr]_[A-Za-z0-9]{20,}",
+    "github_pat_": r"\bgithub_pat_[A-Za-z0-9_]{20,}",
+    "xox": r"\bxox[abprs]-[A-Za-z0-9-]{10,}",
+    "eyJ": r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
+    "AIza": r"\bAIza[0-9A-Za-z_-]{35}",
+    "glpat-": r"\bglpat-[A-Za-z0-9_-]{20,}",
+    "nxs_": r"\bnxs_[A-Za-z0-9_-]{8,}",
+    "Bearer ": r"(?<=Bearer )[A-Za-z0-9_.=-]{16,}",
+    "bearer ": r"(?<=bearer )[A-Za-z0-9_.=-]{16,}",
+    "PRIVATE KEY": r"-----BEGIN [A-Z ]*PRIVATE KEY-----.{0,8000}?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+}
+"""How a secret starts, and the whole of it."""
+_ANCHORS: Final = {
+    "-": (("sk-", 2), ("xox", 4), ("glpat-", 5)),
+    "_": (("gh", 3), ("github_pat_", 6), ("nxs_", 3)),
+    "K": (("AKIA", 1), ("PRIVATE KEY", 8)),
+    "S": (("ASIA", 1),),
+    "J": (("eyJ", 2),),
+    "z": (("AIza", 2),),
+    "B": (("Bearer ", 0),),
+    "b": (("bearer ", 0),),
+    ";": ((";base64,", 0),),
+}
+"""A character that is rare in prose, and the starts that have it, with its place in them.
+
+One character is found 50 times faster than three (CPython searches for it by `memchr`), and a prompt is searched for
+all of them at each call.
+"""
+_MANY: Final = 400
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,([A-Za-z0-9+/=_-]{65,})")
 
 
@@ -47,7 +68,7 @@ class Redaction:
     """Replaces keys and tokens in texts by `[redacted]`; patterns run only where their first characters occur."""
 
     def __init__(self, extra: Iterable[str] = (), hook: Redact | None = None) -> None:
-        self._known = [(start, re.compile(pattern, re.DOTALL)) for start, pattern in _SECRETS]
+        self._known = {start: re.compile(pattern, re.DOTALL) for start, pattern in _SECRETS.items()}
         self._extra = [re.compile(pattern) for pattern in extra]
         self.hook = hook
 
@@ -70,11 +91,11 @@ class Redaction:
 
     def text(self, text: str) -> str:
         """Return `text` without secrets; works on JSON text too, for no secret holds a quote."""
-        for start, pattern in self._known:
-            if start in text:
-                text = pattern.sub(_REDACTED, text)
-        if ";base64," in text:
-            text = _DATA_URL.sub(lambda m: f"data:{m[1]};{_described_blob(m[2])}", text)
+        for start in _starts(text):
+            if start == ";base64,":
+                text = _DATA_URL.sub(lambda m: f"data:{m[1]};{_described_blob(m[2])}", text)
+            else:
+                text = self._known[start].sub(_REDACTED, text)
         for pattern in self._extra:
             text = pattern.sub(_REDACTED, text)
         return text
@@ -88,6 +109,22 @@ class Redaction:
         except Exception as error:  # noqa: BLE001 - a failing hook must not let content through
             report("running the redact hook", error)
             return _REDACTED
+
+
+def _starts(text: str) -> list[str]:
+    """Return the starts of secrets that occur in a text."""
+    found: list[str] = []
+    for anchor, starts in _ANCHORS.items():
+        position = text.find(anchor)
+        if position < 0:
+            continue
+        if text.count(anchor) > _MANY:
+            found += [start for start, _ in starts if start in text]
+            continue
+        while position >= 0:
+            found += [start for start, place in starts if text.startswith(start, max(0, position - place))]
+            position = text.find(anchor, position + 1)
+    return list(dict.fromkeys(found))
 
 
 def _mapped(value: Any, function: Redact) -> Any:
@@ -106,7 +143,7 @@ def _described_blob(data: str) -> str:
 
 def without_blobs(parts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return parts in which long base64 data is its size and hash."""
-    return [_without_blob(part) for part in parts]
+    return [part if part.get("type") in _SMALL_PARTS else _without_blob(part) for part in parts]
 
 
 def _without_blob(part: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -222,8 +222,7 @@ class AgentTotals:
         tool_calls: Tool calls that were answered.
         input_tokens: Sum over the model calls, with `output_tokens`.
         finish_reasons: Of the last model call.
-        first_input: The messages of the first model call, with the `system` instructions and `tools`.
-        last_output: The messages of the last answer.
+        content: What the first model call was given and the last one answered, as it was captured there.
         closed_by: What ended it other than its last answer: idle, exit, parent, limit.
     """
 
@@ -232,9 +231,7 @@ class AgentTotals:
     input_tokens: int | None = None
     output_tokens: int | None = None
     finish_reasons: tuple[str, ...] = ()
-    first_input: Sequence[Message] = ()
-    system: Sequence[Part] = ()
-    last_output: Sequence[Message] = ()
+    content: dict[str, Any] = field(default_factory=dict)
     closed_by: str | None = None
 
     def add(self, used: Usage) -> None:

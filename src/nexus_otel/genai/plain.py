@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -94,14 +94,31 @@ def item(value: Any, name: str) -> Any:
 
     SDKs take both forms for the same thing, and mark what was not given by objects of types of their own.
     """
-    if value.__class__ is dict or isinstance(value, Mapping):
-        found = value.get(name)
-    else:
-        found = getattr(value, name, None)
+    kind = value.__class__
+    found = (_GETTERS.get(kind) or _getter(kind))(value, name)
     if found.__class__ in _GIVEN or type(found).__name__ not in _NOT_GIVEN:
         return found
     return None
 
 
+def _getter(kind: type) -> Callable[[Any, str], Any]:
+    """Return how the fields of a type are read, found out once per type."""
+    if len(_GETTERS) > _MAX_TYPES:
+        _GETTERS.clear()
+    getter = _of_mapping if issubclass(kind, Mapping) else _of_object
+    _GETTERS[kind] = getter
+    return getter
+
+
+def _of_mapping(value: Mapping[str, Any], name: str) -> Any:
+    return value.get(name)
+
+
+def _of_object(value: Any, name: str) -> Any:
+    return getattr(value, name, None)
+
+
+_GETTERS: Final[dict[type, Callable[[Any, str], Any]]] = {dict: dict.get}
+_MAX_TYPES: Final = 1_000
 _GIVEN: Final = frozenset({str, int, float, bool, list, dict, tuple, type(None)})
 _NOT_GIVEN: Final = frozenset({"NotGiven", "Omit"})

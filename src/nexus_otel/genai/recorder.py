@@ -71,8 +71,8 @@ class Recorder:
         self.hasher = normal.Hasher(config.hash_key())
 
     @property
-    def times_chunks(self) -> bool:
-        """Whether the time between the chunks of a stream is measured: only where a meter takes it."""
+    def measures(self) -> bool:
+        """Whether a meter takes what is measured."""
         return self._meters.wanted
 
     # -- starting ------------------------------------------------------------------------------------------------------
@@ -118,8 +118,13 @@ class Recorder:
         conversation: Conversation | None,
         result: InferenceResult | None,
         outcome: Outcome,
-    ) -> None:
-        """Set everything known of a model call and end its span."""
+    ) -> Mapping[str, Any]:
+        """Set everything known of a model call and end its span.
+
+        Returns:
+            The content that was captured: redacted and within the limits.
+        """
+        captured: Mapping[str, Any] = {}
         try:
             if span.is_recording():
                 attributes: dict[str, Any] = {}
@@ -127,7 +132,7 @@ class Recorder:
                     attributes |= self._inference_attributes(operation, conversation, result)
                 with _CAPTURING:
                     if self.content.wanted or self.content.event:
-                        self._inference_content(span, attributes, operation, conversation, result)
+                        captured = self._inference_content(span, attributes, operation, conversation, result)
                 with _FINISHING:
                     self._finish(span, attributes, outcome)
         finally:
@@ -135,6 +140,7 @@ class Recorder:
         with _MEASURING:
             if self._meters.wanted:
                 self._meters.inference(operation, result, outcome)
+        return captured
 
     def _inference_attributes(
         self, operation: Inference, conversation: Conversation | None, result: InferenceResult | None
@@ -155,7 +161,7 @@ class Recorder:
         operation: Inference,
         conversation: Conversation | None,
         result: InferenceResult | None,
-    ) -> None:
+    ) -> Mapping[str, Any]:
         values = of.conversation_content(conversation) if conversation is not None else {}
         if result is not None and result.output:
             values[semconv.OUTPUT_MESSAGES] = of.output_messages(
@@ -164,7 +170,9 @@ class Recorder:
         if self.content.on_events or self.content.event:
             details = of.inference_start(operation) | attributes
             self._emit_details(span, details, self.content.structured(values) if self.content.on_events else {})
-        self._add_content(span, attributes, values)
+        captured = self.content.capture(values)
+        self._add_content(span, attributes, captured)
+        return captured
 
     def end_tool(self, span: Span, call: ToolCall, result: ToolResult | None, outcome: Outcome) -> None:
         """Set everything known of a tool's execution and end its span."""
@@ -194,7 +202,7 @@ class Recorder:
             if self.content.wanted:
                 answer = result.answer if result is not None else None
                 values = {semconv.TOOL_ARGUMENTS: call.arguments, semconv.TOOL_RESULT: answer}
-                self._add_content(span, attributes, of.known(values))
+                self._add_content(span, attributes, self.content.capture(of.known(values)))
         self._finish(span, attributes, Outcome(failure, outcome.exception, outcome.stream))
         return failure
 
@@ -204,9 +212,7 @@ class Recorder:
             with _DESCRIBING:
                 if span.is_recording():
                     attributes = of.agent_end(totals, with_usage=self._agent_usage)
-                    with _CAPTURING:
-                        if self.content.wanted:
-                            self._add_content(span, attributes, of.agent_content(totals))
+                    self._add_content(span, attributes, totals.content)
                     self._finish(span, attributes, outcome)
         finally:
             span.end(outcome.end_ns)
@@ -255,12 +261,12 @@ class Recorder:
 
     # -- content -------------------------------------------------------------------------------------------------------
 
-    def _add_content(self, span: Span, attributes: dict[str, Any], values: Mapping[str, Any]) -> None:
+    def _add_content(self, span: Span, attributes: dict[str, Any], captured: Mapping[str, Any]) -> None:
         """Add content to the span's attributes if it was asked for, else keep it beside it for the local store."""
         if self.content.on_spans:
-            attributes |= self.content.capture(values)
-        elif self.content.to_store:
-            self._apart(span).attributes.update(self.content.capture(values))
+            attributes |= captured
+        elif captured and self.content.to_store:
+            self._apart(span).attributes.update(captured)
 
     def _apart(self, span: Span) -> Apart:
         context = span.get_span_context()

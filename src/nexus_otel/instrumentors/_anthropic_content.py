@@ -20,11 +20,13 @@ def parts(content: Any) -> list[Part]:
         return [{"type": "text", "content": content}]
     found: list[Part] = []
     for block in listed(content):
-        source = item(block, "source") if item(block, "type") == "document" else None
-        if item(source, "type") == "content":
-            found += parts(item(source, "content"))
-        elif not hasattr(item(item(block, "source"), "data"), "read"):  # a file is the library's to read
-            found.append(_part(block))
+        kind = item(block, "type")
+        if kind == "text":
+            found.append({"type": "text", "content": item(block, "text")})
+        elif kind in ("image", "document"):
+            found += _media(block, kind)
+        else:
+            found.append(_part(block, str(kind)))
     return found
 
 
@@ -46,10 +48,9 @@ def json_or_text(text: str) -> Any:
         return text
 
 
-def _part(block: Any) -> Part:
+def _part(block: Any, kind: str) -> Part:
     if isinstance(block, str):
         return {"type": "text", "content": block}
-    kind = str(item(block, "type"))
     if kind.endswith("_tool_result") and kind != "tool_result":
         return _server_result(block, kind)
     reader = _READERS.get(kind)
@@ -67,21 +68,25 @@ def _tool_result(block: Any) -> Part:
     return part
 
 
-def _media(block: Any) -> Part:
-    kind = item(block, "type")
+def _media(block: Any, kind: str) -> list[Part]:
+    """Return the parts of an image or a document; none for a file, which is the library's to read."""
     source = item(block, "source")
-    mime = item(source, "media_type")
+    data, mime = item(source, "data"), item(source, "media_type")
     match item(source, "type"):
+        case "content":
+            return parts(item(source, "content"))
+        case "base64" if not isinstance(data, str):
+            return []
         case "base64":
-            return {"type": "blob", "modality": kind, "mime_type": mime, "content": item(source, "data")}
+            return [{"type": "blob", "modality": kind, "mime_type": mime, "content": data}]
         case "text":
-            data = base64.b64encode(str(item(source, "data")).encode()).decode()
-            return {"type": "blob", "modality": kind, "mime_type": mime or "text/plain", "content": data}
+            encoded = base64.b64encode(str(data).encode()).decode()
+            return [{"type": "blob", "modality": kind, "mime_type": mime or "text/plain", "content": encoded}]
         case "url":
-            return {"type": "uri", "modality": kind, "uri": item(source, "url")}
+            return [{"type": "uri", "modality": kind, "uri": item(source, "url")}]
         case "file":
-            return {"type": "file", "modality": kind, "file_id": item(source, "file_id")}
-    return _other(block, str(kind))
+            return [{"type": "file", "modality": kind, "file_id": item(source, "file_id")}]
+    return [_other(block, kind)]
 
 
 def _server_call(block: Any) -> Part:
@@ -107,14 +112,11 @@ def _other(block: Any, kind: str) -> Part:
 
 
 _READERS: Final[Mapping[str, Callable[[Any], Part]]] = {
-    "text": lambda block: {"type": "text", "content": item(block, "text")},
     "thinking": lambda block: {"type": "reasoning", "content": item(block, "thinking")},
     "redacted_thinking": lambda _block: {"type": "reasoning", "content": ""},
     "tool_use": lambda block: {
         "type": "tool_call", "id": item(block, "id"), "name": item(block, "name"), "arguments": item(block, "input"),
     },
     "tool_result": _tool_result,
-    "image": _media,
-    "document": _media,
     "server_tool_use": _server_call,
 }  # fmt: skip

@@ -1,0 +1,24 @@
+"""How each instrumentation is switched on and off; every one in an environment of its own."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+PEERS = {
+    "nexus": "nexus_otel.instrumentors.anthropic",
+    "official": "opentelemetry.instrumentation.genai.anthropic",
+    "openinference": "openinference.instrumentation.anthropic",
+    "openllmetry": "opentelemetry.instrumentation.anthropic",
+}
+
+
+def instrument(peer: str, provider: Any) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return what switches the instrumentation on and off."""
+    made = importlib.import_module(PEERS[peer]).AnthropicInstrumentor()
+
+    def on() -> None:
+        made.instrument(tracer_provider=provider, skip_dep_check=True)
+
+    return on, made.uninstrument

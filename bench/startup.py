@@ -1,0 +1,56 @@
+"""Cost of starting: CPU time of an interpreter that imports the SDK, with and without us.
+
+    python bench/startup.py [--rounds 15]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+LAUNCHER = str(Path(sys.executable).with_name("nexus-instrument"))
+NOTHING, SDK, OTEL = "pass", "import anthropic", "import anthropic, opentelemetry.sdk.trace"
+HOOK = "import nexus_otel.auto; "
+
+
+def cpu_ms(command: list[str]) -> float:
+    """Return the CPU time of a command, in milliseconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, env={**os.environ, "NEXUS_SUMMARY": "never"})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime) * 1e3
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+    cases = _cases()
+    taken: list[list[float]] = [[] for _ in cases]
+    for _ in range(options.rounds):
+        for figures, (_, command) in zip(taken, cases, strict=True):
+            figures.append(cpu_ms(command))
+    for figures, (name, _) in zip(taken, cases, strict=True):
+        print(f"{name:<32}{statistics.median(figures):>8.0f} ms")
+
+
+def _cases() -> list[tuple[str, list[str]]]:
+    return [
+        ("python -c pass", [sys.executable, "-c", NOTHING]),
+        ("  with nexus_otel.auto", [sys.executable, "-c", HOOK + NOTHING]),
+        ("  under nexus-instrument", [LAUNCHER, sys.executable, "-c", NOTHING]),
+        ("import anthropic", [sys.executable, "-c", SDK]),
+        ("  and the OpenTelemetry SDK", [sys.executable, "-c", OTEL]),
+        ("  with nexus_otel.auto", [sys.executable, "-c", HOOK + SDK]),
+        ("  under nexus-instrument", [LAUNCHER, sys.executable, "-c", SDK]),
+    ]
+
+
+if __name__ == "__main__":
+    main()

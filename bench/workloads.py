@@ -1,0 +1,140 @@
+"""What is measured: calls of the real Anthropic SDK over an in-process transport, and the spans a hand would write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import anthropic
+import httpx2
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+
+CHUNKS = 200
+MODEL = "claude-bench"
+TOOL = {
+    "name": "lookup",
+    "description": "Looks a word up.",
+    "input_schema": {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
+}
+USAGE = {"input_tokens": 900, "output_tokens": 20, "cache_read_input_tokens": 64, "cache_creation_input_tokens": 32}
+ANSWER = {
+    "id": "msg_bench", "type": "message", "role": "assistant", "model": MODEL, "stop_reason": "end_turn",
+    "stop_sequence": None, "content": [{"type": "text", "text": "The answer is 42."}], "usage": USAGE,
+}  # fmt: skip
+
+
+class Discard(SpanExporter):
+    """Takes spans and drops them: what is measured is the application's side."""
+
+    def export(self, spans: Any) -> SpanExportResult:  # noqa: ARG002 - the interface's
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        pass
+
+
+def provider(*, sampled: bool = True) -> TracerProvider:
+    """Return a provider as an application would have it."""
+    made = TracerProvider(sampler=ALWAYS_ON if sampled else ALWAYS_OFF, shutdown_on_exit=False)
+    made.add_span_processor(BatchSpanProcessor(Discard(), max_queue_size=65_536, schedule_delay_millis=600_000))
+    return made
+
+
+def _events() -> bytes:
+    message = {**ANSWER, "content": [], "stop_reason": None}
+    events: list[dict[str, Any]] = [{"type": "message_start", "message": message}]
+    events.append({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
+    delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word "}}
+    events += [delta] * CHUNKS
+    events.append({"type": "content_block_stop", "index": 0})
+    ending = {"stop_reason": "end_turn", "stop_sequence": None}
+    events.append({"type": "message_delta", "delta": ending, "usage": {"output_tokens": CHUNKS}})
+    events.append({"type": "message_stop"})
+    return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
+
+
+def client() -> anthropic.Anthropic:
+    """Return a client whose provider is a function in this process."""
+    answer, events = json.dumps(ANSWER).encode(), _events()
+
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        streamed = b'"stream":true' in request.content.replace(b" ", b"")
+        kind = "text/event-stream" if streamed else "application/json"
+        return httpx2.Response(200, content=events if streamed else answer, headers={"content-type": kind})
+
+    transport = httpx2.MockTransport(respond)
+    return anthropic.Anthropic(
+        api_key="none", http_client=httpx2.Client(transport=transport), open_telemetry=False
+    )
+
+
+def request(size: int = 20, messages: int = 3, *, tools: bool = False) -> dict[str, Any]:
+    """Return a request with `messages` messages of `size` characters."""
+    roles = ("user", "assistant")
+    history = [{"role": roles[n % 2], "content": ("lorem ipsum " * (size // 12 + 1))[:size]} for n in range(messages)]
+    return {"model": MODEL, "max_tokens": 100, "system": "Answer briefly.", "messages": history, **({"tools": [TOOL]} if tools else {})}
+
+
+def one_call(sdk: anthropic.Anthropic, asked: dict[str, Any]) -> Callable[[], Any]:
+    """Return a model call."""
+    return lambda: sdk.messages.create(**asked)
+
+
+def one_stream(sdk: anthropic.Anthropic, asked: dict[str, Any]) -> Callable[[], Any]:
+    """Return a streamed model call, read to its end."""
+
+    def call() -> None:
+        for _event in sdk.messages.create(stream=True, **asked):
+            pass
+
+    return call
+
+
+def by_hand(call: Callable[[], Any], asked: dict[str, Any], tracer: trace.Tracer) -> Callable[[], Any]:
+    """Return the call inside the span that somebody would write for it by hand: the floor."""
+    start = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic", "gen_ai.request.model": MODEL,
+             "server.address": "api.anthropic.com", "server.port": 443}  # fmt: skip
+
+    def traced() -> None:
+        with tracer.start_as_current_span(f"chat {MODEL}", kind=trace.SpanKind.CLIENT, attributes=start) as span:
+            reply = call()
+            if not span.is_recording():
+                return
+            read = reply if reply is not None else anthropic.types.Message.construct(**ANSWER)
+            span.set_attributes(
+                {
+                    "gen_ai.request.max_tokens": asked["max_tokens"],
+                    "gen_ai.response.id": read.id,
+                    "gen_ai.response.model": MODEL,
+                    "gen_ai.response.finish_reasons": ("stop",),
+                    "gen_ai.usage.input_tokens": 996,
+                    "gen_ai.usage.output_tokens": 20,
+                    "gen_ai.usage.cache_read.input_tokens": 64,
+                    "gen_ai.usage.cache_write.input_tokens": 32,
+                    "gen_ai.system_instructions": json.dumps([{"type": "text", "content": asked["system"]}]),
+                    "gen_ai.input.messages": json.dumps(
+                        [{"role": m["role"], "parts": [{"type": "text", "content": m["content"]}]} for m in asked["messages"]]
+                    ),
+                    "gen_ai.output.messages": json.dumps(
+                        [{"role": "assistant", "parts": [{"type": "text", "content": "The answer is 42."}]}]
+                    ),
+                }
+            )
+
+    return traced
+
+
+def streamed_by_hand(sdk: anthropic.Anthropic, asked: dict[str, Any], tracer: trace.Tracer) -> Callable[[], Any]:
+    """Return the streamed call with its text gathered by hand: the floor of a chunk."""
+
+    def call() -> None:
+        pieces: list[str] = []
+        for event in sdk.messages.create(stream=True, **asked):
+            if event.type == "content_block_delta" and event.delta.type == "text_delta":
+                pieces.append(event.delta.text)
+
+    return by_hand(call, asked, tracer)
