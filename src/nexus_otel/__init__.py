@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nexus_otel._version import __version__
-from nexus_otel.config import NexusError, SettingError, from_env
-from nexus_otel.normal import register_error_form
+
+if TYPE_CHECKING:
+    from nexus_otel.config import NexusError, SettingError
+    from nexus_otel.normal import register_error_form
 
 __all__ = [
     "NexusError",
@@ -18,12 +20,27 @@ __all__ = [
     "uninstrument",
 ]
 
+_ELSEWHERE = {
+    "NexusError": "nexus_otel.config",
+    "SettingError": "nexus_otel.config",
+    "register_error_form": "nexus_otel.normal",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `import nexus_otel` itself costs nothing."""
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_ELSEWHERE[name]), name)
+
 
 def instrument(**options: Any) -> bool:
     """Record what the agents of this process do from now on.
 
     Args:
-        options: Settings in place of the environment's, by the name of their field (`home`, `export`, `content`, …),
+        options: Settings in place of the environment's, by the name of their field (`home`, `export`, `content`, ...),
             and `redact`: a function applied to each captured text.
 
     Returns:
@@ -33,6 +50,7 @@ def instrument(**options: Any) -> bool:
         SettingError: An option does not exist or has none of its values.
     """
     from nexus_otel.bootstrap.activate import activate
+    from nexus_otel.config import from_env
 
     redact = options.pop("redact", None)
     settings, _problems = from_env()

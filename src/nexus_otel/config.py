@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from nexus_otel._environ import variables
+
 CONTENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 EVENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"
 CONTENT_MODES: Final = ("NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT")
@@ -234,16 +236,6 @@ def from_env(environment: Mapping[str, str] | None = None) -> tuple[Settings, li
     return Settings(**values), problems
 
 
-def variables() -> Mapping[str, str]:
-    """Return the process's environment, for the standard variables that other modules interpret."""
-    return os.environ  # noqa: TID251 - the one place
-
-
-def set_variable(name: str, value: str) -> None:
-    """Set a variable for this process and the children it starts."""
-    os.environ[name] = value  # noqa: TID251 - the one place
-
-
 def otlp_variable(signal: str, what: str) -> str | None:
     """Return `OTEL_EXPORTER_OTLP_{SIGNAL_}{WHAT}`: the signal's own variable wins over the general one.
 
@@ -274,7 +266,7 @@ def current() -> Settings:
 
 def use(settings: Settings | None) -> None:
     """Put `settings` in force, whatever the environment says; None: the environment counts again."""
-    global _current, _given  # noqa: PLW0603 - one process, one set of settings
+    global _current, _given
     _current, _given = settings, settings is not None
 
 

@@ -22,6 +22,7 @@ from nexus_otel.export import shipper as shipper_module
 from nexus_otel.export import writer
 from nexus_otel.export.destinations import Destination
 from nexus_otel.export.read import read_store
+from nexus_otel.export.retention import acknowledge
 from nexus_otel.export.segment import is_locked, segments
 from nexus_otel.export.sender import FlushReport, Sender, flush_store
 from nexus_otel.export.spool import Spool
@@ -418,6 +419,15 @@ with tracer.start_as_current_span("root"):
     assert root.end_time_unix_nano == found["done"].end_time_unix_nano
     sender.stop(1)
     assert left(home) == []
+
+
+def test_a_delivered_segment_that_was_not_deleted_is_deleted_by_the_next(home, collector, pipeline):
+    leave(home, collector.url)
+    (segment,) = segments(home / "spool")
+    acknowledge(segment, Destination("traces", collector.url).target, segment.stat().st_size, final=True)
+    sender, _tracer = pipeline()
+    assert sender.flush(5)
+    assert (left(home), collector.names) == ([], [])
 
 
 def test_what_a_living_process_had_sent_is_not_sent_again_when_it_dies(home, collector, pipeline):

@@ -477,6 +477,19 @@ def test_a_tenth_of_the_free_space_is_the_most(home, monkeypatch):
     assert not path.exists()
 
 
+def test_what_stood_beside_a_deleted_segment_goes(home):
+    path = past(home, To())
+    lost, young = (path.with_name(f"seg-{number}-1-1.nxs.ab.ack") for number in (1, 2))
+    for one in (lost, young, retention.ack_path(path, To().target)):
+        one.write_text("1")
+    for one in (lost, retention.ack_path(path, To().target)):
+        os.utime(one, (0, 0))
+    retention.tidy(home / "spool", retention.Kept(7, 10**9))
+    assert sorted(one.name for one in (home / "spool").iterdir()) == sorted(
+        one.name for one in (path, young, retention.ack_path(path, To().target))
+    )
+
+
 def test_a_file_that_is_not_ours_is_never_deleted(home):
     foreign = past(home).with_name("seg-0-0-0.nxs")
     foreign.write_bytes(b"NXSPOOL\x02 of a later version")

@@ -250,6 +250,7 @@ class Streaming:
         assert ours == bare
         assert any(issubclass(ours[0], known) for known in self.library.stream_types)
 
+    @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
     def test_a_manager_that_is_never_entered_makes_no_call(self, case: StreamCase, provider: Provider) -> None:
         before = len(provider.requests)
         with instrumented(self.library.instrumentor) as seen:

@@ -1,26 +1,33 @@
-"""Activation: import hooks for every library that we know; starts no thread, imports no library, never raises."""
+"""Activation: import hooks for every library that we know; starts no thread, imports no library, never raises.
+
+Nothing else happens, the settings included, until one of those libraries is imported: a process that imports none pays
+for this module alone.
+"""
 
 from __future__ import annotations
 
-import importlib
-import sys
+import os
 import threading
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import wrapt
+from nexus_otel._environ import set_variable, variables
+from nexus_otel._imports import when_imported
 
-from nexus_otel import config
-from nexus_otel._guard import guard, logger, report
-from nexus_otel.bootstrap import leaving
-from nexus_otel.config import Settings
+if TYPE_CHECKING:
+    from nexus_otel.config import Settings
 
 INSTRUMENTORS: Final = {
     "anthropic": ("nexus_otel.instrumentors.anthropic", "AnthropicInstrumentor"),
 }
 """Name, which is the package's top-level module too, and the class that instruments it."""
 
+FIRST_PROCESS: Final = "_NEXUS_FIRST_PID"
+"""Variable with the id of the first process that is active: only it prints a summary, none of its children."""
+
 _lock = threading.RLock()
 _active = False
+_allowed: bool | None = None
+_source = ""
 _loaded: dict[str, Any] = {}
 
 
@@ -33,75 +40,78 @@ def activate(source: str, settings: Settings | None = None, **given: Any) -> boo
         given: Further arguments for the instrumentors, such as `redact`.
 
     Returns:
-        Whether it is active.
+        Whether it is active, as far as it is known: the environment's settings are read when they are needed.
     """
-    global _active  # noqa: PLW0603 - one process, activated once
-    try:
-        with _lock:
-            if _active:
-                return True
-            if settings is not None:
-                config.use(settings)
-            for problem in config.problems():
-                logger.warning("nexus-otel: %s; the default is used", problem)
-            found = config.current()
-            if not found.enabled or found.otel_disabled or "nexus" in config.disabled_instrumentations():
+    global _active, _allowed, _source
+    with _lock:
+        if _active:
+            return True
+        _active, _allowed, _source = True, None, source
+        if settings is not None:
+            from nexus_otel import config
+
+            config.use(settings)
+            if not _is_allowed():
                 return False
-            _active = True
-            leaving.claim_summary()
-            _when_imported("opentelemetry.trace", lambda: _install(source))
-            for name in INSTRUMENTORS:
-                if not _is_disabled(name, found):
-                    _when_imported(name, lambda name=name: _instrument(name, given))
-    except Exception as error:  # noqa: BLE001 - ours: the application runs all the same
-        report("activating", error)
-    return _active
+        if not variables().get(FIRST_PROCESS):
+            set_variable(FIRST_PROCESS, str(os.getpid()))
+        when_imported("opentelemetry.trace", _install)
+        for name in INSTRUMENTORS:
+            when_imported(name, lambda _module, name=name: _instrument(name, given))
+    return True
 
 
 def deactivate() -> None:
     """Take every instrumentation off again; open runs and streams end."""
     global _active  # noqa: PLW0603 - one process, activated once
     with _lock:
+        if not _active:
+            return
         _active = False
+        from nexus_otel._guard import guard
+        from nexus_otel.bootstrap import leaving, stand_in
+
         for instrumentor in _loaded.values():
             with guard("uninstrumenting"):
                 instrumentor.uninstrument()
         _loaded.clear()
-        if "opentelemetry.trace" in sys.modules:
-            from nexus_otel.bootstrap import providers
-
-            leaving.end_all()
-            providers.remove()
+        leaving.end_all()
+        stand_in.remove()
 
 
-def _install(source: str) -> None:
-    from nexus_otel.bootstrap import providers
+def _is_allowed() -> bool:
+    """Whether the settings let us be active; says which of them cannot be used."""
+    global _allowed  # noqa: PLW0603 - decided once
+    with _lock:
+        if _allowed is None:
+            from nexus_otel import config
+            from nexus_otel._guard import logger
 
-    if _active:
-        providers.install(launched=source in ("launcher", "import"))
+            for problem in config.problems():
+                logger.warning("nexus-otel: %s; the default is used", problem)
+            found = config.current()
+            off = not found.enabled or found.otel_disabled or "nexus" in config.disabled_instrumentations()
+            _allowed = not off
+        return _active and _allowed
+
+
+def _install(_module: Any) -> None:
+    if _is_allowed():
+        from nexus_otel.bootstrap import stand_in
+
+        stand_in.install(launched=_source in ("launcher", "import"))
 
 
 def _instrument(name: str, given: dict[str, Any]) -> None:
     with _lock:
-        if not _active or name in _loaded:
+        if not _is_allowed() or name in _loaded:
+            return
+        import importlib
+
+        from nexus_otel import config
+
+        if name in config.current().disabled or f"nexus_{name}" in config.disabled_instrumentations():
             return
         module, instrumentor = INSTRUMENTORS[name]
         _loaded[name] = getattr(importlib.import_module(module), instrumentor)()
         _loaded[name].instrument(**given)
-
-
-def _is_disabled(name: str, settings: Settings) -> bool:
-    return name in settings.disabled or f"nexus_{name}" in config.disabled_instrumentations()
-
-
-def _when_imported(module: str, action: Any) -> None:
-    def hook(_module: Any) -> None:
-        try:
-            action()
-        except Exception as error:  # noqa: BLE001 - ours: the application's import goes on
-            report(f"activating for {module}", error)
-
-    if module in sys.modules:
-        hook(None)
-    else:
-        wrapt.register_post_import_hook(hook, module)

@@ -6,39 +6,31 @@ import atexit
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from nexus_otel import config
 from nexus_otel._guard import guard
+from nexus_otel.bootstrap.activate import FIRST_PROCESS
 from nexus_otel.engine import streams
 from nexus_otel.engine.driver import runs
 
 if TYPE_CHECKING:
     from nexus_otel.bootstrap.pipeline import Pipeline
 
-FIRST_PROCESS: Final = "_NEXUS_FIRST_PID"
-"""Variable with the id of the first process that recorded: only it prints a summary, none of its children."""
-
-_pipelines: list[tuple[Pipeline, Any]] = []
+_pipelines: list[Pipeline] = []
 _registered = False
 
 
-def at_exit(pipeline: Pipeline, made: Any) -> None:
+def at_exit(pipeline: Pipeline) -> None:
     """Close `pipeline` when the process ends; called when the first span is wanted, after the provider exists.
 
     Exit handlers run last in, first out: ours must come before the provider's own shutdown.
     """
     global _registered  # noqa: PLW0603 - once per process
-    _pipelines.append((pipeline, made))
+    _pipelines.append(pipeline)
     if not _registered:
         _registered = True
         atexit.register(_leave)
-
-
-def claim_summary() -> None:
-    """Let this process print the summary, unless one above it already does."""
-    if not config.variables().get(FIRST_PROCESS):
-        config.set_variable(FIRST_PROCESS, str(os.getpid()))
 
 
 def end_all() -> None:
@@ -52,14 +44,14 @@ def end_all() -> None:
 def flush(timeout_s: float) -> bool:
     """Write and send what waits, for at most `timeout_s` seconds; whether all of it is delivered."""
     limit = time.monotonic() + timeout_s
-    delivered = [pipeline.flush(max(0.0, limit - time.monotonic())) for pipeline, _ in _pipelines]
+    delivered = [pipeline.flush(max(0.0, limit - time.monotonic())) for pipeline in _pipelines]
     return all(delivered)
 
 
 def _leave() -> None:
     end_all()
     limit = time.monotonic() + config.current().exit_timeout_s
-    for pipeline, _ in _pipelines:
+    for pipeline in _pipelines:
         with guard("closing at exit"):
             pipeline.close(max(0.0, limit - time.monotonic()))
     with guard("printing the summary"):
@@ -68,14 +60,14 @@ def _leave() -> None:
 
 def _summary() -> None:
     wanted = config.current().summary
-    local = any(pipeline.plan.local for pipeline, _ in _pipelines)
+    local = any(pipeline.plan.local for pipeline in _pipelines)
     terminal = sys.stderr is not None and sys.stderr.isatty()
     first = config.variables().get(FIRST_PROCESS) == str(os.getpid())
     if not local or not first or wanted == "never" or (wanted == "auto" and not terminal):
         return
     from nexus_otel.export.read import read_store
 
-    made = {f"{trace_id:032x}" for _, ends in _pipelines for trace_id in ends.traces}
+    made = {f"{trace_id:032x}" for pipeline in _pipelines for trace_id in pipeline.run_ends.traces}
     spans = [span for span in read_store(config.home(), pid=os.getpid()).spans if span.trace_id in made]
     if spans:
         from nexus_otel.cli.summary import render_summary

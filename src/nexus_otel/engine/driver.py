@@ -187,9 +187,7 @@ class ModelStep(Step):
     def wanted(self) -> bool:
         """Whether the response is read: by a span that records, or to find the rest of a run."""
         span = self.span
-        return (
-            self.place is not None or self.operation.traces_itself or span.is_recording() or self.recorder.measures
-        )
+        return self.place is not None or self.operation.traces_itself or span.is_recording() or self.recorder.measures
 
     @property
     def times_chunks(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-import sys
 import threading
 from collections.abc import Callable, Collection
 from functools import partial
@@ -13,7 +12,8 @@ from typing import Any, ClassVar
 import wrapt
 
 from nexus_otel import config
-from nexus_otel._guard import guard, logger, quietly, report
+from nexus_otel._guard import guard, logger, quietly
+from nexus_otel._imports import when_imported
 from nexus_otel.engine import _bootstrap_importlib as frames
 from nexus_otel.engine.driver import Step, begin
 from nexus_otel.engine.taps import tap_call
@@ -102,7 +102,7 @@ class Instrumentor:
             cls._generation += 1
             generation = cls._generation
         for module in dict.fromkeys([*(t.module for t in cls.targets), *(p[0] for p in cls.replacements)]):
-            _when_imported(module, lambda loaded: cls._bind(loaded, generation))
+            when_imported(module, lambda loaded: cls._bind(loaded, generation))
 
     def uninstrument(self, **_more: Any) -> None:
         """Take everything off again; the library has its very own objects back."""
@@ -160,21 +160,6 @@ class Instrumentor:
             return wrapt.FunctionWrapper(original, frames.calling_later(prepared, target.deferred))
         awaited = inspect.iscoroutinefunction(inspect.unwrap(original))
         return wrapt.FunctionWrapper(original, (frames.calling_async if awaited else frames.calling)(started))
-
-
-def _when_imported(module: str, bind: Callable[[Any], None]) -> None:
-    """Call `bind` with the module, now or when it is imported; what goes wrong in it never fails the import."""
-
-    def hook(loaded: Any) -> None:
-        try:
-            bind(loaded)
-        except Exception as error:  # noqa: BLE001 - ours: the application's import goes on
-            report(f"instrumenting {module}", error)
-
-    if module in sys.modules:
-        hook(sys.modules[module])
-    else:
-        wrapt.register_post_import_hook(hook, module)
 
 
 def _missing(package: str, symbol: str) -> None:

@@ -15,6 +15,7 @@ from nexus_otel._guard import quietly
 from nexus_otel.export.segment import ForeignFileError, Header, Target, is_locked, read_header, segments
 
 _DAY_S: Final = 86_400.0
+_MINUTE_S: Final = 60.0
 _FINAL: Final = " all"
 _SHARE: Final = 0.1
 """How much of the free space the store may take."""
@@ -112,12 +113,21 @@ def tidy(folder: Path, kept: Kept) -> Dropped:
     A segment that a process is writing to stays; one still to be sent stays until room is short.
     """
     dropped = Dropped()
+    _forget_orphans(folder)
     files = list(_files(folder))
     left = [file for file in files if not (time.time() - file.modified_s > kept.days * _DAY_S and _expired(file))]
     excess = sum(file.size for file in left) - min(kept.max_bytes, int(shutil.disk_usage(folder).free * _SHARE))
     if excess > 0:
         _make_room(left, excess, dropped)
     return dropped
+
+
+def _forget_orphans(folder: Path) -> None:
+    """Delete what stands beside segments that are gone: their process died while it deleted them."""
+    beside = [path for path in folder.glob("seg-*.nxs.*") if time.time() - path.stat().st_mtime > _MINUTE_S]
+    for path in beside:
+        if not path.with_name(path.name.partition(".nxs")[0] + ".nxs").exists():
+            path.unlink(missing_ok=True)
 
 
 def _files(folder: Path) -> Iterator[_File]:

@@ -91,6 +91,7 @@ class SegmentSource:
 
     def batch(self) -> Batch | None:
         if self.is_done:
+            self._put_away()
             return None
         batch, last = _collect(self._records(), KINDS[self._target.signal])
         if last and not self._live:
@@ -147,7 +148,12 @@ class SegmentSource:
         self.is_done = not self._live and self._is_complete() and end >= self._path.stat().st_size
         with suppress(OSError):  # a full disk: it is known in memory
             acknowledge(self._path, self._target, end, final=self.is_done)
-        if self.is_done and not self._header.keep and is_delivered(self._path, self._header):
+        if self.is_done:
+            self._put_away()
+
+    def _put_away(self) -> None:
+        """Delete the segment once every destination has got it, unless it is kept."""
+        if not self._header.keep and is_delivered(self._path, self._header):
             delete(self._path)
 
     def set_aside(self, payload: bytes) -> None:

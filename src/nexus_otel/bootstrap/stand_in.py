@@ -9,38 +9,21 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import deque
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 
 from nexus_otel import config
 from nexus_otel._guard import guard, note_once, report
-from nexus_otel.bootstrap import leaving
-from nexus_otel.bootstrap.pipeline import Pipeline
-from nexus_otel.bootstrap.plan import Plan, guest_plan, own_plan
 from nexus_otel.config import SettingError
-from nexus_otel.engine.driver import runs
 from nexus_otel.genai.own import own
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from nexus_otel.bootstrap.pipeline import Pipeline
+
 _PROVIDER_VARIABLE: Final = "OTEL_PYTHON_TRACER_PROVIDER"
-
-
-class RunEnds(SpanProcessor):
-    """Ends inferred runs whose ambient parent ends, and remembers which traces this process made."""
-
-    def __init__(self) -> None:
-        self.traces: deque[int] = deque(maxlen=64)
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the interface's
-        if span.parent is None:
-            self.traces.append(span.context.trace_id)
-
-    def on_end(self, span: ReadableSpan) -> None:
-        with guard("ending the runs under a span"):
-            runs.close_under(span.context.span_id)
 
 
 class FollowingTracer(trace.ProxyTracer):
@@ -72,7 +55,6 @@ class StandInProvider(trace.ProxyTracerProvider):
         self._own: TracerProvider | None = None
         self._joined: weakref.WeakSet[Any] = weakref.WeakSet()
         self._last: Any = None
-        self._run_ends = RunEnds()
 
     def get_tracer(self, *names: Any, **more: Any) -> trace.Tracer:
         """Return a tracer that follows the global provider."""
@@ -95,21 +77,25 @@ class StandInProvider(trace.ProxyTracerProvider):
             return self._own
 
     def _built(self) -> TracerProvider:
-        settings = config.current()
+        from opentelemetry.sdk.trace import TracerProvider
+
+        from nexus_otel.bootstrap import leaving
+        from nexus_otel.bootstrap.pipeline import Pipeline
+        from nexus_otel.bootstrap.plan import Plan, own_plan
+
         plan = Plan(local=True)
         try:
-            plan = own_plan(settings)
+            plan = own_plan(config.current())
         except SettingError as error:
             note_once("destinations", "nexus-otel: %s; spans stay in the local store", error)
         except Exception as error:  # noqa: BLE001 - ours
             report("reading where spans go", error)
         pipeline = Pipeline(plan)
         provider = TracerProvider(resource=pipeline.resource, shutdown_on_exit=False)
-        self._add(provider, pipeline)
-        own.traces = True
+        _add(provider, pipeline)
         own.meter_provider = pipeline.meter_provider
         own.logger_provider = pipeline.logger_provider
-        leaving.at_exit(pipeline, self._run_ends)
+        leaving.at_exit(pipeline)
         return provider
 
     def join(self, provider: Any) -> None:
@@ -123,14 +109,18 @@ class StandInProvider(trace.ProxyTracerProvider):
             if not hasattr(provider, "add_span_processor"):
                 note_once("provider", "nexus-otel: %s takes no span processors", type(provider).__name__)
                 return
-            pipeline = Pipeline(guest_plan(config.current(), launched=self._launched), provider)
-            self._add(provider, pipeline)
-            leaving.at_exit(pipeline, self._run_ends)
+            from nexus_otel.bootstrap import leaving
+            from nexus_otel.bootstrap.pipeline import Pipeline
+            from nexus_otel.bootstrap.plan import guest_plan
 
-    def _add(self, provider: Any, pipeline: Pipeline) -> None:
-        provider.add_span_processor(self._run_ends)
-        for processor in pipeline.processors:
-            provider.add_span_processor(processor)
+            pipeline = Pipeline(guest_plan(config.current(), launched=self._launched), provider)
+            _add(provider, pipeline)
+            leaving.at_exit(pipeline)
+
+
+def _add(provider: Any, pipeline: Pipeline) -> None:
+    for processor in pipeline.processors:
+        provider.add_span_processor(processor)
 
 
 _stand_in: StandInProvider | None = None
@@ -148,6 +138,7 @@ def install(*, launched: bool) -> None:
     if trace._TRACER_PROVIDER is None:
         if not config.variables().get(_PROVIDER_VARIABLE):
             trace._TRACER_PROVIDER = _stand_in
+            own.traces = True
     elif trace._TRACER_PROVIDER is not _stand_in:
         _stand_in.join(trace._TRACER_PROVIDER)
 
@@ -156,3 +147,4 @@ def remove() -> None:
     """Stand in no more; a provider that was built stays until the process ends."""
     if trace._TRACER_PROVIDER is _stand_in and _stand_in is not None and _stand_in._own is None:
         trace._TRACER_PROVIDER = None
+        own.traces = False
