@@ -22,8 +22,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 os.environ.setdefault("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")
 
-import workloads  # noqa: E402
-from peers import PEERS, instrument  # noqa: E402
+import workloads
+from peers import PEERS, instrument
 
 Variant = tuple[Callable[[], Any], Callable[[], None], Callable[[], None]]
 
@@ -51,7 +51,9 @@ def nothing() -> None:
     """Do nothing before or after a batch."""
 
 
-def row(name: str, bare: Any, floor: Any, peer: str, provider: Any, options: argparse.Namespace, per: int = 1) -> dict[str, Any]:
+def row(
+    name: str, bare: Any, floor: Any, peer: str, provider: Any, options: argparse.Namespace, per: int = 1
+) -> dict[str, Any]:
     """Measure one kind of work."""
     on, off = instrument(peer, provider)
     variants = {"bare": (bare, nothing, nothing), "floor": (floor, nothing, nothing), "ours": (bare, on, off)}
@@ -77,7 +79,11 @@ def main() -> None:
     on, off = workloads.provider(), workloads.provider(sampled=False)
     tracer, silent = on.get_tracer("bench"), off.get_tracer("bench")
     short, long = workloads.request(), workloads.request(size=10_000, messages=5)
-    call, large, stream = workloads.one_call(sdk, short), workloads.one_call(sdk, long), workloads.one_stream(sdk, short)
+    call, large, stream = (
+        workloads.one_call(sdk, short),
+        workloads.one_call(sdk, long),
+        workloads.one_stream(sdk, short),
+    )
     rows = [
         row("model call", call, workloads.by_hand(call, short, tracer), options.peer, on, options),
         row("50 KB prompt", large, workloads.by_hand(large, long, tracer), options.peer, on, options),

@@ -1,6 +1,6 @@
 """Cost of starting: CPU time of an interpreter that imports the SDK, with and without us.
 
-    python bench/startup.py [--rounds 15]
+python bench/startup.py [--rounds 15]
 """
 
 from __future__ import annotations

@@ -67,16 +67,20 @@ def client() -> anthropic.Anthropic:
         return httpx2.Response(200, content=events if streamed else answer, headers={"content-type": kind})
 
     transport = httpx2.MockTransport(respond)
-    return anthropic.Anthropic(
-        api_key="none", http_client=httpx2.Client(transport=transport), open_telemetry=False
-    )
+    return anthropic.Anthropic(api_key="none", http_client=httpx2.Client(transport=transport), open_telemetry=False)
 
 
 def request(size: int = 20, messages: int = 3, *, tools: bool = False) -> dict[str, Any]:
     """Return a request with `messages` messages of `size` characters."""
     roles = ("user", "assistant")
     history = [{"role": roles[n % 2], "content": ("lorem ipsum " * (size // 12 + 1))[:size]} for n in range(messages)]
-    return {"model": MODEL, "max_tokens": 100, "system": "Answer briefly.", "messages": history, **({"tools": [TOOL]} if tools else {})}
+    return {
+        "model": MODEL,
+        "max_tokens": 100,
+        "system": "Answer briefly.",
+        "messages": history,
+        **({"tools": [TOOL]} if tools else {}),
+    }
 
 
 def one_call(sdk: anthropic.Anthropic, asked: dict[str, Any]) -> Callable[[], Any]:
@@ -117,7 +121,10 @@ def by_hand(call: Callable[[], Any], asked: dict[str, Any], tracer: trace.Tracer
                     "gen_ai.usage.cache_write.input_tokens": 32,
                     "gen_ai.system_instructions": json.dumps([{"type": "text", "content": asked["system"]}]),
                     "gen_ai.input.messages": json.dumps(
-                        [{"role": m["role"], "parts": [{"type": "text", "content": m["content"]}]} for m in asked["messages"]]
+                        [
+                            {"role": m["role"], "parts": [{"type": "text", "content": m["content"]}]}
+                            for m in asked["messages"]
+                        ]
                     ),
                     "gen_ai.output.messages": json.dumps(
                         [{"role": "assistant", "parts": [{"type": "text", "content": "The answer is 42."}]}]

@@ -20,7 +20,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import Sampler
 
 from nexus_otel import config
-from nexus_otel.bootstrap.providers import RunEnds
 from nexus_otel.engine import streams
 from nexus_otel.engine.driver import runs
 from nexus_otel.engine.instrumentor import Instrumentor
@@ -64,7 +63,6 @@ class Recording(SpanProcessor):
         self.tracer_provider = TracerProvider(
             sampler, resource, shutdown_on_exit=False, id_generator=CountedIds()
         )
-        self.tracer_provider.add_span_processor(RunEnds())
         self.tracer_provider.add_span_processor(self)
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         self.meter_provider = MeterProvider([self._reader], resource, shutdown_on_exit=False)
@@ -78,6 +76,7 @@ class Recording(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         del self.open[span_id(span)]
+        runs.close_under(span_id(span))
 
     # -- spans ---------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from nexus_otel import config
+from nexus_otel._environ import variables
 from nexus_otel._guard import guard
 from nexus_otel.bootstrap.activate import FIRST_PROCESS
 from nexus_otel.engine import streams
@@ -62,7 +63,7 @@ def _summary() -> None:
     wanted = config.current().summary
     local = any(pipeline.plan.local for pipeline in _pipelines)
     terminal = sys.stderr is not None and sys.stderr.isatty()
-    first = config.variables().get(FIRST_PROCESS) == str(os.getpid())
+    first = variables().get(FIRST_PROCESS) == str(os.getpid())
     if not local or not first or wanted == "never" or (wanted == "auto" and not terminal):
         return
     from nexus_otel.export.read import read_store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nexus_otel import config
+from nexus_otel._environ import variables
 from nexus_otel.config import Settings
 from nexus_otel.export.destinations import Destination, destination
 
@@ -58,7 +58,7 @@ def own_plan(settings: Settings) -> Plan:
 
 
 def _metrics() -> Destination | None:
-    if config.variables().get("OTEL_METRICS_EXPORTER", "otlp").strip() != "otlp":
+    if variables().get("OTEL_METRICS_EXPORTER", "otlp").strip() != "otlp":
         return None
     return destination("METRICS")
 

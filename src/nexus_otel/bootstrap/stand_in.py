@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 
 from nexus_otel import config
+from nexus_otel._environ import variables
 from nexus_otel._guard import guard, note_once, report
 from nexus_otel.config import SettingError
 from nexus_otel.genai.own import own
@@ -136,7 +137,7 @@ def install(*, launched: bool) -> None:
     if _stand_in is None:
         _stand_in = StandInProvider(launched=launched)
     if trace._TRACER_PROVIDER is None:
-        if not config.variables().get(_PROVIDER_VARIABLE):
+        if not variables().get(_PROVIDER_VARIABLE):
             trace._TRACER_PROVIDER = _stand_in
             own.traces = True
     elif trace._TRACER_PROVIDER is not _stand_in:

@@ -14,9 +14,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
+from nexus_otel._environ import variables
 from nexus_otel._version import __version__
 from nexus_otel.cli.interpreter import problem
-from nexus_otel.config import from_env, settings_table, variables
+from nexus_otel.config import from_env, settings_table
 
 PROGRAM: Final = "nexus-instrument"
 BOOT_PREFIX: Final = "_NEXUS_BOOT_PREFIX"
@@ -58,8 +59,11 @@ def _main(arguments: list[str]) -> int:
         return _print(f"{PROGRAM} {__version__}")
     environment = {**variables(), **given}
     _settings, problems = from_env(environment)
-    if problems:
-        raise UsageError("; ".join(problems))
+    ours = [line for line in problems if not line.startswith("OTEL_") or line.split("=")[0] in given]
+    if ours:
+        raise UsageError("; ".join(ours))
+    for line in problems:  # a standard variable may be meant for another: it is said, and the program starts
+        _say(f"{PROGRAM}: {line}; the default is used")
     if not command:
         _say(f'{USAGE}\nTry "{PROGRAM} --help".')
         return _USAGE_ERROR

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
-from nexus_otel.config import variables
+from nexus_otel._environ import variables
 
 if TYPE_CHECKING:
     from nexus_otel.cli.runs import Run

@@ -15,7 +15,7 @@ from typing import Any, Final
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from nexus_otel import config
+from nexus_otel._environ import variables
 from nexus_otel._guard import guard
 from nexus_otel.engine import scope
 from nexus_otel.engine.driver import ModelStep
@@ -84,7 +84,7 @@ def _differs(client: Any) -> bool:
     option = getattr(client, "_open_telemetry", None)
     if not option or not option["traces"]["enabled"]:
         return False
-    named = any(config.variables().get(name) for name in _VARIABLES)
+    named = any(variables().get(name) for name in _VARIABLES)
     return named or "tracer_provider" in option or option["traces"]["content_mode"] != "metadata_only"
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from nexus_otel import config
+from nexus_otel._environ import variables
 from nexus_otel._guard import note_once
 from nexus_otel.config import SettingError
 from nexus_otel.export.segment import Target
@@ -95,7 +96,7 @@ def destinations(*, default: bool = False) -> list[Destination]:
 def _variable(signal: str, what: str) -> tuple[str, str | None]:
     """Return the name and value of the variable in force; the signal's own wins."""
     own, general = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{what}", f"OTEL_EXPORTER_OTLP_{what}"
-    is_own = config.variables().get(own, "").strip()
+    is_own = variables().get(own, "").strip()
     return own if is_own else general, config.otlp_variable(signal.upper(), what)
 
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
 )
 
-from nexus_otel import config
+from nexus_otel._environ import variables
 from nexus_otel._guard import guard
 from nexus_otel.export.segment import LOGS, METRICS
 from nexus_otel.export.spool import Spool
@@ -81,7 +81,7 @@ class SpoolMetricExporter(MetricExporter):
 
 def _temporality() -> dict[type, AggregationTemporality] | None:
     """Return what the standard variable prefers: cumulative, delta or lowmemory."""
-    wanted = config.variables().get(_TEMPORALITY, "").strip().lower()
+    wanted = variables().get(_TEMPORALITY, "").strip().lower()
     kinds: dict[str, tuple[type, ...]] = {
         "delta": (Counter, Histogram, ObservableCounter),
         "lowmemory": (Counter, Histogram),
