@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +52,52 @@ def nothing() -> None:
     """Do nothing before or after a batch."""
 
 
-def row(
-    name: str, bare: Any, floor: Any, peer: str, provider: Any, options: argparse.Namespace, per: int = 1
-) -> dict[str, Any]:
-    """Measure one kind of work."""
-    on, off = instrument(peer, provider)
-    variants = {"bare": (bare, nothing, nothing), "floor": (floor, nothing, nothing), "ours": (bare, on, off)}
-    taken = measured(variants, options.rounds, options.batch)
-    over = {
-        which: statistics.median(a - b for a, b in zip(taken[which], taken["bare"], strict=True)) / per
-        for which in ("floor", "ours")
-    }
-    return {"work": name, "floor_us": round(over["floor"], 2), "ours_us": round(over["ours"], 2),
-            "ratio": round(over["ours"] / over["floor"], 2) if over["floor"] > 0 else None}  # fmt: skip
+@dataclass(frozen=True)
+class Work:
+    """One kind of work: the call alone, and inside a span written by hand; `per` operations at once."""
+
+    name: str
+    bare: Callable[[], Any]
+    floor: Callable[[], Any]
+    provider: Any
+    batch: int
+    per: int = 1
+
+    def row(self, peer: str, rounds: int) -> dict[str, Any]:
+        """Return what an operation costs over the bare one, by hand and by `peer`."""
+        on, off = instrument(peer, self.provider)
+        variants = {
+            "bare": (self.bare, nothing, nothing),
+            "floor": (self.floor, nothing, nothing),
+            "ours": (self.bare, on, off),
+        }
+        taken = measured(variants, rounds, self.batch)
+        floor, ours = (
+            statistics.median(a - b for a, b in zip(taken[which], taken["bare"], strict=True)) / self.per
+            for which in ("floor", "ours")
+        )
+        ratio = round(ours / floor, 2) if floor > 0 else None
+        return {"work": self.name, "floor_us": round(floor, 2), "ours_us": round(ours, 2), "ratio": ratio}
+
+
+def works(batch: int) -> list[Work]:
+    """Return what is measured."""
+    sdk = workloads.client()
+    on, off = workloads.provider(), workloads.provider(sampled=False)
+    tracer, silent = on.get_tracer("bench"), off.get_tracer("bench")
+    short, long = workloads.request(), workloads.request(size=10_000, messages=5)
+    agent = workloads.request(tools=True)
+    call, large = workloads.one_call(sdk, short), workloads.one_call(sdk, long)
+    offered, stream = workloads.one_call(sdk, agent), workloads.one_stream(sdk, short)
+    streamed = workloads.streamed_by_hand(sdk, short, tracer)
+    fewer = max(10, batch // 10)
+    return [
+        Work("model call", call, workloads.by_hand(call, short, tracer), on, batch),
+        Work("50 KB prompt", large, workloads.by_hand(large, long, tracer), on, batch),
+        Work("sampled out", call, workloads.by_hand(call, short, silent), off, batch),
+        Work("run of one call", offered, workloads.by_hand(offered, agent, tracer), on, batch),
+        Work("chunk of a stream", stream, streamed, on, fewer, per=workloads.CHUNKS),
+    ]
 
 
 def main() -> None:
@@ -75,26 +109,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
 
-    sdk = workloads.client()
-    on, off = workloads.provider(), workloads.provider(sampled=False)
-    tracer, silent = on.get_tracer("bench"), off.get_tracer("bench")
-    short, long = workloads.request(), workloads.request(size=10_000, messages=5)
-    call, large, stream = (
-        workloads.one_call(sdk, short),
-        workloads.one_call(sdk, long),
-        workloads.one_stream(sdk, short),
-    )
-    rows = [
-        row("model call", call, workloads.by_hand(call, short, tracer), options.peer, on, options),
-        row("50 KB prompt", large, workloads.by_hand(large, long, tracer), options.peer, on, options),
-        row("sampled out", call, workloads.by_hand(call, short, silent), options.peer, off, options),
-    ]
-    agent = workloads.request(tools=True)
-    offered = workloads.one_call(sdk, agent)
-    rows.append(row("run of one call", offered, workloads.by_hand(offered, agent, tracer), options.peer, on, options))
-    options.batch = max(10, options.batch // 10)
-    streamed = workloads.streamed_by_hand(sdk, short, tracer)
-    rows.append(row("chunk of a stream", stream, streamed, options.peer, on, options, per=workloads.CHUNKS))
+    rows = [work.row(options.peer, options.rounds) for work in works(options.batch)]
     if options.json:
         print(json.dumps({"peer": options.peer, "rows": rows}))
         return

@@ -168,7 +168,9 @@ def test_the_program_runs_as_ever(sent, name):
     done = sent[name].done
     assert (done.code, done.out) == (0, ENDED)
     assert done.err.startswith("Error occurred while calling tool: look\nTraceback")  # the SDK's own
-    assert [line for line in done.err.splitlines()[2:] if not line.startswith("  ")] == [f"KeyError: 'toolerror.{MARK}'"]
+    assert [line for line in done.err.splitlines()[2:] if not line.startswith("  ")] == [
+        f"KeyError: 'toolerror.{MARK}'"
+    ]
 
 
 SILENT = ["own", "own and local", "guest before", "guest after", "guest local", "exporter later", "otel",

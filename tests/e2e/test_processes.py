@@ -50,7 +50,7 @@ def free_port():
 def get(url, tries=150):
     for _ in range(tries):
         try:
-            with urllib.request.urlopen(url, timeout=20) as answer:
+            with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - it is ours
                 return answer.read().decode()
         except urllib.error.HTTPError:
             raise
@@ -162,7 +162,9 @@ def test_no_span_of_the_parents_is_recorded_twice(children):
 def test_a_shell_script_is_recorded_with_its_pipes_and_code(world):
     world.load([*two_steps(), *two_steps()])
     world.write("agent.py", ASK)
-    script = world.write("run.sh", "#!/bin/sh\npython agent.py | tr a-z A-Z\npython agent.py\nexit 3\n", executable=True)
+    script = world.write(
+        "run.sh", "#!/bin/sh\npython agent.py | tr a-z A-Z\npython agent.py\nexit 3\n", executable=True
+    )
     quiet(world.run(LAUNCHER, script), "DONE\ndone\n", 3)
     assert shape(world.stored()) == sorted(RUN + RUN)
 
@@ -187,7 +189,9 @@ def on_a_terminal(world, *command, **env):
     return process.returncode, out.decode(), shown.decode()
 
 
-CHILD_TOO = ASK + "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import loop; loop.ask()'], check=True)\n"
+CHILD_TOO = (
+    ASK + "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import loop; loop.ask()'], check=True)\n"
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """An agent of ten steps over the scripted provider, written in four ways: alone, recorded here, and sent."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -115,7 +116,7 @@ def test_times_are_in_order(ten, place):
     spans = ten.spans(place)
     (root,) = of(spans, "invoke_agent")
     chats = sorted(of(spans, "chat"), key=lambda span: span.start_ns)
-    assert all(before.end_ns <= after.start_ns for before, after in zip(chats, chats[1:], strict=False))
+    assert all(before.end_ns <= after.start_ns for before, after in pairwise(chats))
     assert all(root.start_ns <= span.start_ns <= span.end_ns <= root.end_ns for span in spans)
 
 

@@ -316,6 +316,19 @@ def test_a_segment_ends_at_its_size_and_the_next_holds_what_is_open(home, monkey
     assert (len(store.spans), any(span.open for span in store.spans)) == (51, False)
 
 
+def test_many_open_spans_do_not_fill_every_segment(home, monkeypatch):
+    monkeypatch.setattr(writer, "ROTATE_BYTES", 5_000)
+    _spool, provider = opened(home)
+    tracer = provider.get_tracer("x")
+    still_open = [tracer.start_span("open") for _ in range(100)]
+    for number in range(200):
+        tracer.start_span(str(number)).end()
+    store = read_store(home)
+    assert len([span for span in store.spans if span.open]) == len(still_open)
+    begun, ended = count_spans(home)
+    assert (ended, begun < 1_000) == (200, True)
+
+
 # -- disks that fail -------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.e2e.kit import ERROR, LAUNCHER, PYTHON, RUN, World, kind_of, quiet, shape, two_steps
+from tests.e2e.kit import ERROR, LAUNCHER, PYTHON, RUN, World, kind_of, quiet, shape, together, two_steps
 from tests.fakes.otlp import Receiver
 from tests.fakes.provider import Reply, ToolUse
 
@@ -50,7 +50,9 @@ async def main():
     print("all right")
 asyncio.run(main())
 """.replace("AGENTS", str(AGENTS))  # fmt: skip
-THREADS = ECHO + """
+THREADS = (
+    ECHO
+    + """
 http = httpx2.Client(transport=httpx2.MockTransport(reply))
 client = anthropic.Anthropic(http_client=http, max_retries=0)
 wrong = []
@@ -67,6 +69,7 @@ threads = [threading.Thread(target=agent, args=(number,)) for number in range(16
 [thread.join() for thread in threads]
 print("all right" if not wrong else wrong)
 """
+)
 SAME = ECHO + """
 async def main():
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(slowly))
@@ -231,6 +234,53 @@ def test_streams_cancelled_closed_left_and_broken_end_as_the_contract_says(world
     """
     quiet(world.launch(program), "cancelled\nmessage_start\nmessage_start\nKeyError('mine')\n")
     assert outcomes(world) == [(0, "cancelled"), (0, "closed"), (0, "closed"), (ERROR, None)]
+
+
+LET_GO = {
+    "closed": "stream = client.messages.create(**asked, stream=True); next(iter(stream)); stream.close()",
+    "closed and dropped": "stream = client.messages.create(**asked, stream=True); next(iter(stream)); stream.close(); del stream",
+    "dropped": "stream = client.messages.create(**asked, stream=True); next(iter(stream)); del stream",
+    "never read": "stream = client.messages.create(**asked, stream=True); del stream",
+    "broken out of": """
+with client.messages.stream(**asked) as stream:
+    for event in stream:
+        break
+del stream
+""",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def let_go(provider, tmp_path_factory):
+    """Programs that let go of a stream on a client that has one connection, and then ask again."""
+    folder = tmp_path_factory.mktemp("let_go")
+
+    def one(how):
+        program = f"""
+import gc, httpx2, loop
+asked = loop.request([{{"role": "user", "content": "x"}}])
+http = httpx2.Client(limits=httpx2.Limits(max_connections=1), timeout=httpx2.Timeout(20, pool=2))
+client = loop.client(http_client=http)
+{how}
+gc.collect()
+print(loop.ask(to=client))
+"""
+        made = [World.made(provider, folder, [Reply("one two three", chunk_delay_s=0.1), *two_steps()]) for _ in "ab"]
+        return made[0].bare(program), made[1].launch(program), outcomes(made[1])
+
+    return dict(zip(LET_GO, together(*(lambda how=how: one(how) for how in LET_GO.values())), strict=True))
+
+
+@pytest.mark.parametrize("how", LET_GO)
+def test_a_stream_let_go_is_as_it_is_bare_and_frees_its_connection(let_go, how):
+    bare, ours, _ = let_go[how]
+    assert (ours.code, ours.out, ours.err) == (bare.code, bare.out, bare.err)
+
+
+@pytest.mark.parametrize("how", LET_GO)
+def test_a_stream_let_go_ends_unset_and_says_how(let_go, how):
+    expected = "abandoned" if how in {"dropped", "never read"} else "closed"
+    assert let_go[how][2] == [(0, expected), (0, None), (0, None)]
 
 
 def test_an_interrupt_in_a_call_ends_the_program_as_ever(provider, tmp_path):

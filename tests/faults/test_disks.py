@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.e2e.kit import RUN, quiet, shape, together
-from tests.fakes.otlp import Receiver
+from tests.e2e.kit import RUN, quiet, shape, together, two_steps
+from tests.fakes.otlp import Receiver, spans_of_json
 
 ASK = "import loop; print(loop.ask())\n"
 MANY = "import loop\nfor n in range(30): loop.ask(str(n) + 'x' * 3000)\nprint('done')\n"
@@ -49,8 +49,6 @@ def ours_only_once(err):
 
 
 def test_a_full_disk_costs_the_program_nothing(worlds, mounted):
-    from tests.e2e.kit import two_steps
-
     world = worlds([step for _ in range(30) for step in two_steps()])
     home = mounted("size=64k,mode=700")
     done = world.launch(MANY, NEXUS_HOME=str(home), **private_temporary(world))
@@ -62,8 +60,6 @@ def test_a_full_disk_costs_the_program_nothing(worlds, mounted):
 
 
 def test_with_a_full_disk_everything_is_sent_all_the_same(worlds, mounted):
-    from tests.e2e.kit import two_steps
-
     world = worlds([step for _ in range(30) for step in two_steps()])
     home = mounted("size=64k,mode=700")
     with Receiver() as receiver:
@@ -108,8 +104,6 @@ def places(worlds):
 
 
 def test_a_home_that_cannot_be_is_stood_in_for(places):
-    from tests.fakes.otlp import spans_of_json
-
     for name, (done, exported) in places.items():
         assert (done.code, done.out) == (0, "done\n"), name
         ours_only_once(done.err)
@@ -132,8 +126,6 @@ def test_without_a_home_variable_the_program_runs(world):
 
 
 def test_a_store_deleted_in_the_middle_costs_the_program_nothing(worlds):
-    from tests.e2e.kit import two_steps
-
     world = worlds([*two_steps(), *two_steps()])
     program = """
     import loop, shutil, os

@@ -58,6 +58,8 @@ def failures_allowed() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def provider() -> Iterator[Provider]:
     """Give the scripted provider of the whole session; each call has a key and a script of its own."""
+    gc.collect()
+    gc.freeze()  # what was imported and collected: a test that asks for a collection need not go through it
     with Provider() as running:
         yield running
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from nexus_otel._environ import set_variable, variables
@@ -57,7 +58,7 @@ def activate(source: str, settings: Settings | None = None, **given: Any) -> boo
             set_variable(FIRST_PROCESS, str(os.getpid()))
         when_imported("opentelemetry.trace", _install)
         for name in INSTRUMENTORS:
-            when_imported(name, lambda _module, name=name: _instrument(name, given))
+            when_imported(name, partial(_instrument, name, given))
     return True
 
 
@@ -102,7 +103,7 @@ def _install(_module: Any) -> None:
         stand_in.install(launched=_source in ("launcher", "import"))
 
 
-def _instrument(name: str, given: dict[str, Any]) -> None:
+def _instrument(name: str, given: dict[str, Any], _module: Any) -> None:
     with _lock:
         if not _is_allowed() or name in _loaded:
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -80,9 +79,6 @@ class Step:
 
     def settle(self, value: Any) -> Any:
         """Return what the caller gets for `value`, and see to it that the step ends."""
-        if not self.wanted:
-            self.finish(None)
-            return value
         try:
             if self.target.settle is not None:
                 return self.target.settle(self, value)
@@ -95,7 +91,7 @@ class Step:
     def done(self, value: Any) -> None:
         """End with the value that the library returned."""
         result = None
-        if self.wanted and self.target.response is not None:
+        if self.target.response is not None:
             with guard.of("reading what", self.target.name):
                 result = self.target.response(value)
         self.finish(result)
@@ -130,13 +126,32 @@ class Step:
         with guard.of("ending", self.target.name):
             self._end(result, Outcome(failure, error, duration_s=self.elapsed_s, **more))
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody wants what the call returned."""
-        return True
-
     def _end(self, result: Any, outcome: Outcome) -> None:
         raise NotImplementedError
+
+
+class SilentStep:
+    """A model call that nobody records: its span is current, so that what is under it is not recorded either."""
+
+    __slots__ = ("_context", "_token", "args", "ended", "kwargs")
+
+    def __init__(self, call: Call, here: Context, span: Span) -> None:
+        self.args = call.args
+        self.kwargs = call.kwargs
+        self.ended = False
+        self._context = scope.owned(here, span, self)
+        self._token: object = None
+
+    def __enter__(self) -> None:
+        self._token = scope.enter(self._context)
+
+    def __exit__(self, *_error: object) -> None:
+        scope.leave(self._token)
+        self.ended = True
+
+    def settle(self, value: Any) -> Any:
+        """Return `value`."""
+        return value
 
 
 class ModelStep(Step):
@@ -144,27 +159,40 @@ class ModelStep(Step):
 
     __slots__ = ("_conversation", "operation", "recorder", "span")
 
-    def __init__(self, recorder: Recorder, target: Target, call: Call, operation: Inference, here: Context) -> None:
+    def __init__(self, recorder: Recorder, target: Target, call: Call, operation: Inference) -> None:
         super().__init__(target, call)
         self.recorder = recorder
         self.operation = operation
+        self.span: Span = INVALID_SPAN
         self._conversation: Conversation | None = None
-        parent = here
+
+    def begin(self, here: Context) -> Step | SilentStep:
+        """Find the run, start the span; returns the step that the call is made in."""
+        operation, call = self.operation, self.call
         if config.current().infer_runs and not call.tapped and (operation.offers_tools or len(runs)):
             self._read()
             if self._conversation is not None:
                 with _FINDING:
-                    self.place = runs.join(recorder, operation, self._conversation, here)
-        if self.place is not None:
-            parent = self.place.context
+                    self.place = runs.join(self.recorder, operation, self._conversation, here)
+        parent = here if self.place is None else self.place.context
         if operation.traces_itself:
-            self.span: Span = INVALID_SPAN
             self._context = scope.owned(here, get_current_span(parent), self)
         else:
-            self.span = recorder.start_inference(operation, parent)
+            self._start(parent)
+            if self.place is None and not self.span.is_recording() and not self.recorder.measures:
+                return SilentStep(call, here, self.span)
             self._context = scope.owned(here, self.span, self)
-        if self._conversation is None and not call.tapped and self.wanted:
+        if self._conversation is None and not call.tapped:
             self._read()
+        return self
+
+    def _start(self, parent: Context) -> None:
+        try:
+            self.span = self.recorder.start_inference(self.operation, parent)
+        except Exception:
+            if self.place is not None:
+                runs.ended(self.place, None, None, {}, Outcome())
+            raise
 
     def adopt(self, span: Span) -> bool:
         """Take the library's own span for this call's; False if there is one."""
@@ -184,19 +212,13 @@ class ModelStep(Step):
                 self.kwargs = tap_call(self.call)
 
     @property
-    def wanted(self) -> bool:
-        """Whether the response is read: by a span that records, or to find the rest of a run."""
-        span = self.span
-        return self.place is not None or self.operation.traces_itself or span.is_recording() or self.recorder.measures
-
-    @property
     def times_chunks(self) -> bool:
         """Whether the time between the chunks of a stream is measured."""
         return self.recorder.measures
 
     def fold(self) -> Fold | None:
-        """Return a fold for the answer's events; None where nobody wants them."""
-        return self.target.fold() if self.wanted and self.target.fold is not None else None
+        """Return a fold for the answer's events, if the target has one."""
+        return self.target.fold() if self.target.fold is not None else None
 
     def _end(self, result: InferenceResult | None, outcome: Outcome) -> None:
         if self.call.tapped and self.span.is_recording():
@@ -240,7 +262,7 @@ class RetryStep(Step):
             self._owner.recorder.retry(self._owner.span, self._retry, self.elapsed_s)
 
 
-def begin(recorder: Recorder, target: Target, call: Call) -> Step | None:
+def begin(recorder: Recorder, target: Target, call: Call) -> Step | SilentStep | None:
     """Return the step of a call, or None where the call is none of ours: it is then made plainly."""
     try:
         return _begin(recorder, target, call)
@@ -249,19 +271,19 @@ def begin(recorder: Recorder, target: Target, call: Call) -> Step | None:
         return None
 
 
-def _begin(recorder: Recorder, target: Target, call: Call) -> Step | None:
+def _begin(recorder: Recorder, target: Target, call: Call) -> Step | SilentStep | None:
     here = otel_context.get_current()
     if scope.suppressed(here):
         return None
     operation = target.request(call)
     owner = here.get(scope.OWNER)
-    owner = owner if isinstance(owner, ModelStep) and not owner.ended else None
+    owned = isinstance(owner, Step | SilentStep) and not owner.ended
     match operation:
-        case Inference() if owner is None and not scope.foreign_owner(here):
-            return ModelStep(recorder, target, call, operation, here)
+        case Inference() if not owned and not scope.foreign_owner(here):
+            return ModelStep(recorder, target, call, operation).begin(here)
         case ToolCall() if not scope.runs_tool(here, operation.name):
             return ToolStep(recorder, target, call, operation, here)
-        case Retry() if owner is not None:
+        case Retry() if isinstance(owner, ModelStep) and not owner.ended:
             return RetryStep(target, call, operation, owner)
     return None
 
@@ -269,6 +291,3 @@ def _begin(recorder: Recorder, target: Target, call: Call) -> Step | None:
 def _is_control_flow(error: BaseException) -> bool:
     """Whether an exception ends a call without being a failure: cancellation, or a coroutine closed."""
     return isinstance(error, GeneratorExit) or type(error).__name__ == "CancelledError"
-
-
-Begin = Callable[[Any, Any, Any, Any], Step | None]

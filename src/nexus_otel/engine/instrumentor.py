@@ -15,7 +15,7 @@ from nexus_otel import config
 from nexus_otel._guard import guard, logger, quietly
 from nexus_otel._imports import when_imported
 from nexus_otel.engine import _bootstrap_importlib as frames
-from nexus_otel.engine.driver import Step, begin
+from nexus_otel.engine.driver import SilentStep, Step, begin
 from nexus_otel.engine.taps import tap_call
 from nexus_otel.engine.target import Call, Target
 from nexus_otel.genai.content import Redact
@@ -142,15 +142,17 @@ class Instrumentor:
     def _wrapper(cls, target: Target, original: Any) -> Any:
         recorder, generation = cls._recorder, cls._generation
 
-        def begun(call: Call) -> Step | None:
+        def begun(call: Call) -> Step | SilentStep | None:
             if recorder is None or cls._recorder is None or generation != cls._generation:
                 return None
             return begin(recorder, target, call)
 
-        def started(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | None:
+        def started(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | SilentStep | None:
             return begun(Call(wrapped, instance, args, kwargs))
 
-        def prepared(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> tuple[Any, Callable[[], Step | None]]:
+        def prepared(
+            wrapped: Any, instance: Any, args: Any, kwargs: Any
+        ) -> tuple[Any, Callable[[], Step | SilentStep | None]]:
             call = Call(wrapped, instance, args, kwargs)
             with guard.of("reading a call of", target.name):
                 kwargs = tap_call(call)

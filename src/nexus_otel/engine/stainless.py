@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from nexus_otel._guard import guard, report
-from nexus_otel.engine.driver import ModelStep, Step
+from nexus_otel.engine.driver import ModelStep, SilentStep, Step
 from nexus_otel.engine.streams import ABANDONED, CLOSED, Watch, watched
 
 _servers: dict[int, tuple[Any, str | None, int | None]] = {}
@@ -179,7 +179,7 @@ class _Reading:
 # -- stream managers ---------------------------------------------------------------------------------------------------
 
 
-def defer(start: Callable[[], Step | None], manager: Any) -> Any:
+def defer(start: Callable[[], Step | SilentStep | None], manager: Any) -> Any:
     """Return a stream manager whose request is a step of its own when it is entered."""
     try:
         name = next(name for name in vars(manager) if name.endswith("__api_request"))
@@ -190,7 +190,7 @@ def defer(start: Callable[[], Step | None], manager: Any) -> Any:
     return manager
 
 
-def _request(start: Callable[[], Step | None], request: Callable[[], Any]) -> Callable[[], Any]:
+def _request(start: Callable[[], Step | SilentStep | None], request: Callable[[], Any]) -> Callable[[], Any]:
     def make() -> Any:
         step = start()
         if step is None:
@@ -205,7 +205,7 @@ def _request(start: Callable[[], Step | None], request: Callable[[], Any]) -> Ca
 class _Awaited:
     """An awaitable request that is a step of its own when it is awaited."""
 
-    def __init__(self, start: Callable[[], Step | None], request: Any) -> None:
+    def __init__(self, start: Callable[[], Step | SilentStep | None], request: Any) -> None:
         self._start = start
         self._request = request
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nexus_otel.genai.operations import Failure, InferenceResult, Operation, ToolResult
 
 if TYPE_CHECKING:
-    from nexus_otel.engine.driver import Step
+    from nexus_otel.engine.driver import SilentStep, Step
 
 
 @dataclass(slots=True)
@@ -72,5 +72,5 @@ class Target:
     failure: Callable[[BaseException], Failure] = field(default=lambda error: Failure(type(error).__name__, str(error)))
     fold: Callable[[], Fold] | None = None
     settle: Callable[[Step, Any], Any] | None = None
-    deferred: Callable[[Callable[[], Step | None], Any], Any] | None = None
+    deferred: Callable[[Callable[[], Step | SilentStep | None], Any], Any] | None = None
     optional: bool = False

@@ -28,6 +28,8 @@ from nexus_otel.genai.content import beside
 BATCH_S: Final = 0.05
 """How long a record waits in memory when the process writes on a thread."""
 _OPEN_SPANS: Final = 10_000
+_OPEN_BYTES: Final = 262_144
+"""How many begin records, and how large, are written anew into the segments that follow."""
 _QUEUE_BYTES: Final = 64 * 1024 * 1024
 _MEGABYTE: Final = 1024 * 1024
 
@@ -135,7 +137,7 @@ class Spool:
             self._forked()
         record = pack(BEGIN, payload)
         self._put(record)
-        if len(self._open) < _OPEN_SPANS:
+        if len(self._open) < _OPEN_SPANS and len(record) < _OPEN_BYTES:
             self._open[key] = record
 
     def end(self, key: SpanKey, payload: bytes) -> None:

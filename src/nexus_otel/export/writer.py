@@ -239,7 +239,6 @@ class Writer:
             dropped = tidy(folder, self._plan.kept)
         self._number += 1
         segment = SegmentFile(folder, self._plan.header(), self._number)
-        self._rotate_at = segment.size + ROTATE_BYTES
         first = list(self._plan.open_spans())
         if dropped.segments:
             note_once(
@@ -252,6 +251,7 @@ class Writer:
         except OSError:
             segment.close()
             raise
+        self._rotate_at = segment.size + max(ROTATE_BYTES, segment.size)  # most of it is new, however many are open
         return segment
 
     def _rotate(self, old: SegmentFile) -> None:

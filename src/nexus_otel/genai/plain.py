@@ -70,8 +70,10 @@ class OneShotError(Exception):
 
 
 def is_reread(value: Any) -> bool:
-    """Whether reading `value` twice gives the same: a sequence or mapping, not an iterator."""
-    return isinstance(value, str | Sequence | Mapping) or not isinstance(value, Iterable)
+    """Whether reading `value` twice gives the same: a sequence, a mapping or a model, not an iterator."""
+    if isinstance(value, str | Sequence | Mapping) or not isinstance(value, Iterable):
+        return True
+    return hasattr(type(value), "model_dump")
 
 
 def listed(value: Any) -> Sequence[Any]:

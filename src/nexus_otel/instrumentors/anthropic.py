@@ -139,18 +139,18 @@ def message_response(value: Any) -> InferenceResult | None:
     """Read a message, as an object or as JSON."""
     if item(value, "type") != "message" and item(value, "content") is None:
         return None
-    blocks = item(value, "content") or ()
+    output = parts(item(value, "content"))
     reason = item(value, "stop_reason")
     return InferenceResult(
         id=item(value, "id"),
         model=item(value, "model"),
         finish_reasons=(_FINISH.get(reason, reason),) if reason else (),
         usage=usage(item(value, "usage")),
-        output=(Message("assistant", parts(blocks)),),
+        output=(Message("assistant", output),),
         calls=tuple(
-            AskedCall(item(block, "id"), str(item(block, "name")), item(block, "input"))
-            for block in blocks
-            if item(block, "type") == "tool_use"
+            AskedCall(part["id"], str(part["name"]), part["arguments"])
+            for part in output
+            if part["type"] == "tool_call"
         ),
     )
 
