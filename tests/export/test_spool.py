@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from nexus_otel import _guard
-from nexus_otel.export import retention, writer
+from nexus_otel.export import places, retention, writer
 from nexus_otel.export.read import read_store
 from nexus_otel.export.segment import BEGIN, NOTE, SPANS, is_locked, read_header, read_records, segments
 from nexus_otel.export.spool import Spool, SpoolProcessor
@@ -401,6 +401,17 @@ def test_a_home_that_is_a_file_is_stood_in_for(home):
     _spool, provider = opened(home)
     provider.get_tracer("x").start_span("chat").end()
     assert names(home) == ["chat"]
+    assert _guard.failures["storing in the store"] == 1
+
+
+def test_a_home_on_a_network_is_stood_in_for(home, monkeypatch):
+    monkeypatch.setattr(
+        places, "_mounts", lambda: f"proc /proc proc rw 0 0\n/dev/a / ext4 rw 0 0\nhost:/x {home.parent} nfs4 rw 0 0\n"
+    )
+    _spool, provider = opened(home)
+    provider.get_tracer("x").start_span("chat").end()
+    assert names(home) == ["chat"]
+    assert not home.exists()
     assert _guard.failures["storing in the store"] == 1
 
 

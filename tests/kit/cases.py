@@ -155,8 +155,21 @@ class Ran:
             if name == "error":
                 mine, others = type(mine), type(others)
             if mine != others:
-                found.append(f"{name}: {str(others)[:300]} where there should be {str(mine)[:300]}")
+                found.append(_difference(mine, others, name))
         return found
+
+
+def _difference(mine: Any, others: Any, where: str) -> str:
+    """Return where two values first differ, and how."""
+    if isinstance(mine, Mapping) and isinstance(others, Mapping):
+        for key in [*mine, *others]:
+            if key not in mine or key not in others or mine[key] != others[key]:
+                return _difference(mine.get(key), others.get(key), f"{where}[{key!r}]")
+    if isinstance(mine, list | tuple) and isinstance(others, list | tuple) and len(mine) == len(others):
+        for index, pair in enumerate(zip(mine, others, strict=True)):
+            if pair[0] != pair[1]:
+                return _difference(*pair, f"{where}[{index}]")
+    return f"{where} is {str(others)[:200]} where it should be {str(mine)[:200]}"
 
 
 _keys = itertools.count(1)

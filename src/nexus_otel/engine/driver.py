@@ -182,7 +182,7 @@ class ModelStep(Step):
             if self.place is None and not self.span.is_recording() and not self.recorder.measures:
                 return SilentStep(call, here, self.span)
             self._context = scope.owned(here, self.span, self)
-        if self._conversation is None and not call.tapped:
+        if self._conversation is None and not call.tapped and (operation.traces_itself or self.span.is_recording()):
             self._read()
         return self
 

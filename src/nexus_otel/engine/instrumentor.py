@@ -21,6 +21,8 @@ from nexus_otel.engine.target import Call, Target
 from nexus_otel.genai.content import Redact
 from nexus_otel.genai.recorder import Recorder
 
+Begin = Callable[[], Step | SilentStep | None]
+
 
 class Replacement:
     """An attribute of a class that is replaced, and can be put back."""
@@ -150,16 +152,19 @@ class Instrumentor:
         def started(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | SilentStep | None:
             return begun(Call(wrapped, instance, args, kwargs))
 
-        def prepared(
-            wrapped: Any, instance: Any, args: Any, kwargs: Any
-        ) -> tuple[Any, Callable[[], Step | SilentStep | None]]:
+        def prepared(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> tuple[Any, Begin]:
             call = Call(wrapped, instance, args, kwargs)
             with guard.of("reading a call of", target.name):
                 kwargs = tap_call(call)
             return kwargs, lambda: begun(call)
 
+        def deferred(start: Begin, value: Any) -> Any:
+            with guard.of("preparing what is returned by", target.name):
+                return target.deferred(start, value) if target.deferred is not None else value
+            return value
+
         if target.deferred is not None:
-            return wrapt.FunctionWrapper(original, frames.calling_later(prepared, target.deferred))
+            return wrapt.FunctionWrapper(original, frames.calling_later(prepared, deferred))
         awaited = inspect.iscoroutinefunction(inspect.unwrap(original))
         return wrapt.FunctionWrapper(original, (frames.calling_async if awaited else frames.calling)(started))
 

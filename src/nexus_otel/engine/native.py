@@ -18,7 +18,7 @@ from opentelemetry import trace
 from nexus_otel._environ import variables
 from nexus_otel._guard import guard
 from nexus_otel.engine import scope
-from nexus_otel.engine.driver import ModelStep
+from nexus_otel.engine.driver import ModelStep, SilentStep
 from nexus_otel.genai.own import own
 
 _CHOSEN: Final = "_nexus_native_chosen"
@@ -30,13 +30,13 @@ def silence_native(original: property) -> property:
 
     def tracer(client: Any) -> Any:
         step = otel_context.get_current().get(scope.OWNER)
-        step = step if isinstance(step, ModelStep) and not step.ended else None
+        owned = isinstance(step, ModelStep | SilentStep) and not step.ended
         if not native_chosen(client):
-            return None if own.traces or step is not None else original.__get__(client)
+            return None if own.traces or owned else original.__get__(client)
         native = original.__get__(client)
-        return native if native is None or step is None else _Adopting(native, step)
+        return _Adopting(native, step) if native is not None and isinstance(step, ModelStep) and owned else native
 
-    return property(tracer)
+    return property(tracer, doc=original.__doc__)
 
 
 def silence_helper(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,7 +68,7 @@ def remember_choice(original: Callable[[Any, Any], None]) -> Callable[[Any, Any]
             enabled = client._open_telemetry["traces"]["enabled"]
             setattr(client, _CHOSEN, bool(enabled and given) or _differs(client))
 
-    return _set_open_telemetry
+    return functools.update_wrapper(_set_open_telemetry, original)
 
 
 def native_chosen(client: Any) -> bool:

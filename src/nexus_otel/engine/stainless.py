@@ -7,13 +7,15 @@ HTTP response, both set on the instance (anthropic 2.12: `_streaming.Stream`, `_
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import sys
 import weakref
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
-from nexus_otel._guard import guard, report
+from nexus_otel._guard import guard, quietly, report
 from nexus_otel.engine.driver import ModelStep, SilentStep, Step
 from nexus_otel.engine.streams import ABANDONED, CLOSED, Watch, watched
 
@@ -56,37 +58,48 @@ def observe_stream(step: ModelStep, stream: Any) -> None:
     """See to it that the events of a stream are folded, and that the step ends with it."""
     watch = Watch(step)
     iterator = stream._iterator
+    # the iterator goes with the stream: were it held by the response, dropping the stream would not close it
+    reference = quietly(weakref.ref, iterator) or (lambda: None)
     stream._iterator = watched(iterator, watch)
     weakref.finalize(stream, watch.stopped, ABANDONED).atexit = False
-    _on_close(stream.response, lambda: watch.closing(iterator))
+    Closing(stream.response, lambda: watch.closing(reference()))
 
 
-def _on_close(response: Any, closing: Callable[[], None]) -> None:
-    """Call `closing` when the HTTP response is closed, by whichever way."""
-    reference = weakref.ref(response)
+class Closing:
+    """Calls back when an HTTP response is closed, by whichever way, and then leaves it as it was.
 
-    def close() -> Any:
-        with guard("seeing a stream closed"):
-            closing()
-        return _of(reference, "close")()
+    Its methods hold the response: an application may drop it between looking a method up and calling it.
+    """
 
-    async def aclose() -> Any:
-        with guard("seeing a stream closed"):
-            closing()
-        return await _of(reference, "aclose")()
+    def __init__(self, response: Any, callback: Callable[[], None]) -> None:
+        self.response = response
+        self._callback = callback
+        for name, method in (("close", self._close), ("aclose", self._aclose)):
+            if hasattr(type(response), name):
+                setattr(response, name, method)
 
-    for name, function in (("close", close), ("aclose", aclose)):
-        if hasattr(type(response), name):
-            setattr(response, name, function)
+    def _close(self) -> Any:
+        self._closing()
+        return self.response.close()
 
+    async def _aclose(self) -> Any:
+        self._closing()
+        return await self.response.aclose()
 
-def _of(reference: weakref.ref[Any], name: str) -> Any:
-    """Return a method of an object as its class has it."""
-    instance = reference()
-    return getattr(type(instance), name).__get__(instance)
+    def _closing(self) -> None:
+        self.restore("close", "aclose")
+        with guard("seeing a response closed"):
+            self._callback()
+
+    def restore(self, *names: str) -> None:
+        """Take our methods off the response."""
+        for name in names:
+            vars(self.response).pop(name, None)
 
 
 # -- raw responses -----------------------------------------------------------------------------------------------------
+
+_UNREAD: Final = "_nexus_unread"
 
 
 def _settle_raw(step: ModelStep, raw: Any) -> None:
@@ -94,7 +107,7 @@ def _settle_raw(step: ModelStep, raw: Any) -> None:
     if getattr(raw.http_response, "is_closed", True):
         step.done(_body(raw.http_response))
         return
-    _Unread(step, raw)
+    setattr(raw, _UNREAD, _Unread(step, raw.http_response))
 
 
 def _body(response: Any) -> Any:
@@ -105,53 +118,74 @@ def _body(response: Any) -> Any:
         return None
 
 
-class _Unread:
-    """The watch over a response whose body nobody has read yet; only ever reached from the response itself."""
+def observe_parse(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the `parse` of raw responses that lets us watch a stream that it returns."""
 
-    def __init__(self, step: ModelStep, raw: Any) -> None:
+    @functools.wraps(original)
+    def parse(raw: Any, *args: Any, **kwargs: Any) -> Any:
+        return _parsed(raw, original(raw, *args, **kwargs))
+
+    @functools.wraps(original)
+    async def parse_async(raw: Any, *args: Any, **kwargs: Any) -> Any:
+        return _parsed(raw, await original(raw, *args, **kwargs))
+
+    return parse_async if inspect.iscoroutinefunction(original) else parse
+
+
+def _parsed(raw: Any, value: Any) -> Any:
+    with guard("reading a parsed response"):
+        unread = getattr(raw, _UNREAD, None)
+        if unread is not None and is_stream(value):
+            unread.stream(value)
+    return value
+
+
+class _Unread(Closing):
+    """The watch over a response whose body nobody has read yet."""
+
+    def __init__(self, step: ModelStep, response: Any) -> None:
+        super().__init__(response, self._closed)
         self._step = step
         self._reading = False
         self._streamed = False
         self._handled = sys.exception()
-        self._response = weakref.ref(raw.http_response)
-        self._raw = weakref.ref(raw)
-        asynchronous = hasattr(type(raw), "__aiter__") or type(raw).__name__.startswith("Async")
-        raw.parse = self._parse_async if asynchronous else self._parse
-        raw.http_response.read = self._read
-        raw.http_response.aread = self._read_async
-        _on_close(raw.http_response, self._closing)
-        weakref.finalize(raw.http_response, step.finish, None, stream=ABANDONED).atexit = False
+        response.read = self._read
+        response.aread = self._read_async
+        weakref.finalize(response, step.finish, None, stream=ABANDONED).atexit = False
 
-    def _parse(self, *args: Any, **kwargs: Any) -> Any:
-        return self._parsed(_of(self._raw, "parse")(*args, **kwargs))
-
-    async def _parse_async(self, *args: Any, **kwargs: Any) -> Any:
-        return self._parsed(await _of(self._raw, "parse")(*args, **kwargs))
-
-    def _parsed(self, value: Any) -> Any:
-        with guard("reading a parsed response"):
-            if not self._streamed and is_stream(value):
-                self._streamed = True
-                observe_stream(self._step, value)
-        return value
+    def stream(self, value: Any) -> None:
+        """Watch the stream that the body was parsed to."""
+        if not self._streamed:
+            self._streamed = True
+            observe_stream(self._step, value)
 
     def _read(self) -> bytes:
-        with _Reading(self):
-            content: bytes = _of(self._response, "read")()
+        self.restore("read")
+        with self:
+            content: bytes = self.response.read()
         self._done()
         return content
 
     async def _read_async(self) -> bytes:
-        with _Reading(self):
-            content: bytes = await _of(self._response, "aread")()
+        self.restore("aread")
+        with self:
+            content: bytes = await self.response.aread()
         self._done()
         return content
 
+    def __enter__(self) -> None:
+        self._reading = True  # that the response closes is then no end
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._reading = False
+        if error is not None:
+            self._step.failed(error)
+
     def _done(self) -> None:
         with guard("reading the body of a response"):
-            self._step.done(_body(self._response()))
+            self._step.done(_body(self.response))
 
-    def _closing(self) -> None:
+    def _closed(self) -> None:
         if self._reading or self._streamed:
             return
         error = sys.exception()
@@ -159,21 +193,6 @@ class _Unread:
             self._step.failed(error)
         else:
             self._step.finish(None, stream=CLOSED)
-
-
-class _Reading:
-    """While a body is being read, that the response closes is no end; that reading fails is."""
-
-    def __init__(self, unread: _Unread) -> None:
-        self._unread = unread
-
-    def __enter__(self) -> None:
-        self._unread._reading = True
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._unread._reading = False
-        if error is not None:
-            self._unread._step.failed(error)
 
 
 # -- stream managers ---------------------------------------------------------------------------------------------------

@@ -63,15 +63,18 @@ def make_stand_in(home: Path) -> Path:
 
 def is_remote(folder: Path) -> bool:
     """Whether `folder` lies on a network file system, by the longest mount point above it."""
-    mounts = quietly(Path("/proc/self/mounts").read_text) or ""
     path = os.path.realpath(folder) + "/"
     best, kind = "", ""
-    for line in mounts.splitlines():
+    for line in _mounts().splitlines():
         _device, point, found, *_rest = line.split(" ")
         point = point.replace("\\040", " ").rstrip("/") + "/"
         if len(point) >= len(best) and path.startswith(point):
             best, kind = point, found
     return kind in _NETWORK
+
+
+def _mounts() -> str:
+    return quietly(Path("/proc/self/mounts").read_text) or ""
 
 
 def _user() -> int:

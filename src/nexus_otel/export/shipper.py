@@ -202,5 +202,5 @@ def _postpone(line: _Line, answer: Answer) -> None:
     line.next_try = time.monotonic() + max(wait, answer.wait_s or 0.0)
     if line.trouble is not answer.outcome:
         line.trouble = answer.outcome
-        how = "refuses data" if refused else "cannot be reached"
+        how = "refuses data" if refused else "takes no data now"
         logger.warning("nexus-otel: %s %s (%s); it is kept and sent later", line.destination.endpoint, how, answer.what)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -125,6 +126,7 @@ class Recorder:
             The content that was captured: redacted and within the limits.
         """
         captured: Mapping[str, Any] = {}
+        outcome = self._typed(outcome)
         try:
             if span.is_recording():
                 attributes: dict[str, Any] = {}
@@ -176,6 +178,7 @@ class Recorder:
 
     def end_tool(self, span: Span, call: ToolCall, result: ToolResult | None, outcome: Outcome) -> None:
         """Set everything known of a tool's execution and end its span."""
+        outcome = self._typed(outcome)
         duration_s = outcome.duration_s
         failed = outcome.failure
         try:
@@ -224,6 +227,12 @@ class Recorder:
         """Record that the provider's SDK waited for `wait_s` seconds and tries again, as an event of the model span."""
         span.add_event(semconv.RETRY_EVENT, of.retry(retry, wait_s))
 
+    def _typed(self, outcome: Outcome) -> Outcome:
+        """Return the outcome with the error type of the conventions in force: 1.3b0 has the exception's whole name."""
+        if not self._qualified_errors or outcome.exception is None or outcome.failure is None:
+            return outcome
+        return replace(outcome, failure=replace(outcome.failure, type=_qualified(outcome.exception)))
+
     # -- failures ------------------------------------------------------------------------------------------------------
 
     def _finish(self, span: Span, attributes: dict[str, Any], outcome: Outcome) -> None:
@@ -236,8 +245,6 @@ class Recorder:
             span.set_attributes(attributes)
             return
         attributes |= of.failure(outcome.failure)
-        if self._qualified_errors and outcome.exception is not None:
-            attributes[semconv.ERROR_TYPE] = _qualified(outcome.exception)
         span.set_attributes(attributes)
         self._set_failed(span, attributes, outcome)
 

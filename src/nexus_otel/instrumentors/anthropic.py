@@ -300,6 +300,8 @@ class AnthropicInstrumentor(Instrumentor):
         *(_tool(owner) for owner in ("BetaFunctionTool", "BetaAsyncFunctionTool")),
     )
     replacements = (
+        ("anthropic._response", "APIResponse.parse", stainless.observe_parse),
+        ("anthropic._response", "AsyncAPIResponse.parse", stainless.observe_parse),
         ("anthropic._base_client", "BaseClient._tracer", silence_native),
         ("anthropic._base_client", "BaseClient._set_open_telemetry", remember_choice),
         ("anthropic.lib.tools._beta_runner", "start_tool_runner_span", silence_helper),
