@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from nexus_otel._guard import guard, report
 from nexus_otel.engine.driver import ModelStep
+from nexus_otel.engine.target import Fold
 from nexus_otel.genai.operations import Failure, InferenceResult
 
 CLOSED: Final = "closed"
@@ -27,7 +28,9 @@ class Watch:
 
     def __init__(self, step: ModelStep) -> None:
         self._step = step
-        self._fold = step.fold()
+        self._fold: Fold | None = None
+        with guard.of("preparing to read the stream of", step.target.name):
+            self._fold = step.fold()
         self._add: Callable[[Any], None] = self._fold.add if self._fold is not None else _ignored
         self._first_s: float | None = None
         self._times: list[float] | None = [] if step.times_chunks else None
