@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +23,21 @@ failures: Counter[str] = Counter()
 raise_failures = False
 """Set by our own tests: a failure of ours is raised instead of swallowed."""
 
-_lock = threading.Lock()
+
+def new_lock() -> threading.RLock:
+    """Return a lock for our own tables.
+
+    It can be taken again by its holder, for a finalizer may end a span of ours in the middle of anything, and it is
+    free in a forked child, whoever held it in the parent.
+    """
+    lock = threading.RLock()
+    reinit = getattr(lock, "_at_fork_reinit", None)  # as the standard library does for its own
+    if reinit is not None and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=reinit)
+    return lock
+
+
+_lock = new_lock()
 
 
 def report(place: str, error: BaseException) -> None:

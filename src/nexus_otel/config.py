@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from nexus_otel._environ import variables
+from nexus_otel._private import make_private
 
 CONTENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 EVENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"
@@ -316,7 +317,7 @@ def hash_key() -> bytes:
 def _key_file(path: Path) -> bytes | None:
     """Return the key in `path`, made if it is not there; None where that cannot be done."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:

@@ -124,8 +124,7 @@ def test_an_instrumentor_under_the_launcher_records_the_run_once_in_all(ran):
 def later(provider, tmp_path_factory):
     """A program whose first run is on our provider, and whose second is on its own."""
     program = """
-    import loop, warnings, os
-    warnings.simplefilter("error")
+    import loop
     from opentelemetry import trace
     tracer = trace.get_tracer("mine")
     with tracer.start_as_current_span("first"):
@@ -157,6 +156,21 @@ def test_a_tracer_given_out_before_follows_the_later_provider(later):
 
 def test_the_launcher_stores_what_both_providers_made(later):
     assert shape(later[1]) == sorted(UNDER["first"] + UNDER["second"])
+
+
+ENDS_IN_A_TOOL = "def leave(given):\n    raise SystemExit(3)\nloop.ask(tool=leave)\n"
+OPEN = {
+    "before the SDK": MAIN_PROVIDER + SET + "import loop\n" + ENDS_IN_A_TOOL,
+    "after the SDK": "import loop\n" + MAIN_PROVIDER + SET + ENDS_IN_A_TOOL,
+    "after the first span": "import loop\nloop.ask()\n" + MAIN_PROVIDER + SET + ENDS_IN_A_TOOL,
+}
+
+
+@pytest.mark.parametrize("when", OPEN)
+def test_a_run_that_is_open_at_the_exit_reaches_the_exporter_of_the_app(worlds, receiver, when):
+    world = worlds([*two_steps(), *two_steps()] if when == "after the first span" else None)
+    quiet(world.launch(OPEN[when], APP_ENDPOINT=receiver.url), "", 3)
+    assert shape(receiver.spans) == RUN[:2]
 
 
 def test_a_second_provider_of_the_application_is_refused_as_it_is_bare(world):

@@ -501,6 +501,16 @@ def test_a_tenth_of_the_free_space_is_the_most(home, monkeypatch):
     assert not path.exists()
 
 
+def test_an_empty_segment_goes_after_a_minute(home):
+    kept = past(home)
+    empty, young = (kept.with_name(f"seg-{number}-1-1.nxs") for number in (1, 2))
+    for one in (empty, young):
+        one.touch()
+    os.utime(empty, (0, 0))
+    retention.tidy(home / "spool", retention.Kept(7, 10**9))
+    assert set(segments(home / "spool")) == {kept, young}
+
+
 def test_what_stood_beside_a_deleted_segment_goes(home):
     path = past(home, To())
     lost, young = (path.with_name(f"seg-{number}-1-1.nxs.ab.ack") for number in (1, 2))

@@ -7,6 +7,7 @@ from tests.kit.fixtures import (  # noqa: E402 - after its assertions are rewrit
     opentelemetry_is_silent,
     our_failures_surface,
     provider,
+    running_provider,
 )
 
-__all__ = ["no_foreign_settings", "opentelemetry_is_silent", "our_failures_surface", "provider"]
+__all__ = ["no_foreign_settings", "opentelemetry_is_silent", "our_failures_surface", "provider", "running_provider"]

@@ -56,12 +56,20 @@ def failures_allowed() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def provider() -> Iterator[Provider]:
-    """Give the scripted provider of the whole session; each call has a key and a script of its own."""
+def running_provider() -> Iterator[Provider]:
+    """Run one scripted provider for the whole session."""
     gc.collect()
-    gc.freeze()  # what was imported and collected: a test that asks for a collection need not go through it
     with Provider() as running:
         yield running
+
+
+@pytest.fixture
+def provider(running_provider: Provider) -> Iterator[Provider]:
+    """Give the provider; each call has a key and a script of its own, and all of them are forgotten afterwards."""
+    gc.freeze()  # what is there already: a test that asks for a collection need not go through it
+    yield running_provider
+    running_provider._requests.clear()
+    running_provider._scripts = {"": running_provider._scripts[""]}
 
 
 @pytest.fixture(autouse=True)

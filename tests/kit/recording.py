@@ -190,6 +190,7 @@ def settings(**environment: str) -> Iterator[None]:
 @contextmanager
 def instrumented(
     *instrumentors: type[Instrumentor],
+    into: Recording | None = None,
     sampler: Sampler | None = None,
     meters: bool = True,
     loggers: bool = True,
@@ -200,6 +201,7 @@ def instrumented(
 
     Args:
         instrumentors: Their classes.
+        into: Where they record; into a new one by default.
         sampler: Decides which spans are recorded; by default all are.
         meters: Whether there is a meter provider.
         loggers: Whether there is a logger provider.
@@ -209,7 +211,7 @@ def instrumented(
     Yields:
         What they record; it may be read after the block too.
     """
-    recording = Recording(sampler)
+    recording = into or Recording(sampler)
     with settings(**environment):
         for instrumentor in instrumentors:
             instrumentor().instrument(

@@ -111,8 +111,8 @@ def _instrument(name: str, given: dict[str, Any], _module: Any) -> None:
 
         from nexus_otel import config
 
-        if name in config.current().disabled or f"nexus_{name}" in config.disabled_instrumentations():
-            return
+        _install(None)  # the application may have set its provider since
+        disabled = name in config.current().disabled or f"nexus_{name}" in config.disabled_instrumentations()
         module, instrumentor = INSTRUMENTORS[name]
         _loaded[name] = getattr(importlib.import_module(module), instrumentor)()
-        _loaded[name].instrument(**given)
+        _loaded[name].instrument(only_silence=disabled, **given)

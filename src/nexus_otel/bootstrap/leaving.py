@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from nexus_otel.bootstrap.pipeline import Pipeline
 
 _pipelines: list[Pipeline] = []
-_registered = False
 
 
 def at_exit(pipeline: Pipeline) -> None:
@@ -27,11 +26,9 @@ def at_exit(pipeline: Pipeline) -> None:
 
     Exit handlers run last in, first out: ours must come before the provider's own shutdown.
     """
-    global _registered  # noqa: PLW0603 - once per process
     _pipelines.append(pipeline)
-    if not _registered:
-        _registered = True
-        atexit.register(_leave)
+    atexit.unregister(_leave)
+    atexit.register(_leave)
 
 
 def end_all() -> None:

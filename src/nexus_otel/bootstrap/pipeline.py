@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import SpanProcessor
 
 from nexus_otel import _version, config
 from nexus_otel._guard import guard, note_once
 from nexus_otel.bootstrap.plan import Plan
-from nexus_otel.engine.driver import runs
 from nexus_otel.engine.run import agent_name
+from nexus_otel.engine.run_ends import RunEnds, join
 from nexus_otel.export.spool import Spool, SpoolProcessor
 
 if TYPE_CHECKING:
     from nexus_otel.export.sender import Sender
-
-
-class RunEnds(SpanProcessor):
-    """Ends inferred runs whose ambient parent ends, and remembers which traces this process made."""
-
-    def __init__(self) -> None:
-        self.traces: deque[int] = deque(maxlen=64)
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the interface's
-        if span.parent is None:
-            self.traces.append(span.context.trace_id)
-
-    def on_end(self, span: ReadableSpan) -> None:
-        with guard("ending the runs under a span"):
-            runs.close_under(span.context.span_id)
 
 
 class Pipeline:
@@ -51,8 +34,8 @@ class Pipeline:
     def __init__(self, plan: Plan, provider: Any = None) -> None:
         self.plan = plan
         self.resource = _resource(provider)
-        self.run_ends = RunEnds()
-        self.processors: list[SpanProcessor] = [self.run_ends]
+        self.run_ends = (join(provider) if provider is not None else None) or RunEnds()
+        self.processors: list[SpanProcessor] = [self.run_ends] if provider is None else []
         self.spool: Spool | None = None
         self.sender: Sender | None = None
         self.meter_provider: Any = None

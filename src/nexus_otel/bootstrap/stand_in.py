@@ -7,7 +7,6 @@ join it.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +14,7 @@ from opentelemetry import trace
 
 from nexus_otel import config
 from nexus_otel._environ import variables
-from nexus_otel._guard import guard, note_once, report
+from nexus_otel._guard import guard, new_lock, note_once, report
 from nexus_otel.config import SettingError
 from nexus_otel.genai.own import own
 
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from nexus_otel.bootstrap.pipeline import Pipeline
 
 _PROVIDER_VARIABLE: Final = "OTEL_PYTHON_TRACER_PROVIDER"
+
+
+_NOTHING: Final = trace.NoOpTracerProvider()
 
 
 class FollowingTracer(trace.ProxyTracer):
@@ -52,7 +54,7 @@ class StandInProvider(trace.ProxyTracerProvider):
 
     def __init__(self, *, launched: bool) -> None:
         self._launched = launched
-        self._lock = threading.RLock()
+        self._lock = new_lock()
         self._own: TracerProvider | None = None
         self._joined: weakref.WeakSet[Any] = weakref.WeakSet()
         self._last: Any = None
@@ -64,8 +66,10 @@ class StandInProvider(trace.ProxyTracerProvider):
     def effective(self) -> Any:
         """Return the provider that makes the spans now: the application's, else ours, built here."""
         provider = trace._TRACER_PROVIDER
-        if provider is self or provider is None:
+        if provider is self:
             return self._own or self._build()
+        if provider is None:  # taken off
+            return _NOTHING
         if provider is not self._last:
             self.join(provider)
             self._last = provider
@@ -107,15 +111,13 @@ class StandInProvider(trace.ProxyTracerProvider):
             self._joined.add(provider)
             own.traces = False
             own.meter_provider = own.logger_provider = None
-            if not hasattr(provider, "add_span_processor"):
-                note_once("provider", "nexus-otel: %s takes no span processors", type(provider).__name__)
-                return
             from nexus_otel.bootstrap import leaving
             from nexus_otel.bootstrap.pipeline import Pipeline
             from nexus_otel.bootstrap.plan import guest_plan
 
             pipeline = Pipeline(guest_plan(config.current(), launched=self._launched), provider)
-            _add(provider, pipeline)
+            if hasattr(provider, "add_span_processor"):
+                _add(provider, pipeline)
             leaving.at_exit(pipeline)
 
 
@@ -145,7 +147,7 @@ def install(*, launched: bool) -> None:
 
 
 def remove() -> None:
-    """Stand in no more; a provider that was built stays until the process ends."""
-    if trace._TRACER_PROVIDER is _stand_in and _stand_in is not None and _stand_in._own is None:
+    """Stand in no more: what asks for the global provider is given the API's own again."""
+    if _stand_in is not None and trace._TRACER_PROVIDER is _stand_in:
         trace._TRACER_PROVIDER = None
         own.traces = False

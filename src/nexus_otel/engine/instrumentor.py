@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-import threading
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, ClassVar
@@ -12,7 +11,7 @@ from typing import Any, ClassVar
 import wrapt
 
 from nexus_otel import config
-from nexus_otel._guard import guard, logger, quietly
+from nexus_otel._guard import guard, logger, new_lock, quietly
 from nexus_otel._imports import when_imported
 from nexus_otel.engine import _bootstrap_importlib as frames
 from nexus_otel.engine.driver import SilentStep, Step, begin
@@ -57,10 +56,11 @@ class Instrumentor:
     targets: ClassVar[tuple[Target, ...]] = ()
     replacements: ClassVar[tuple[tuple[str, str, Callable[[Any], Any]], ...]] = ()
 
-    _lock: ClassVar[threading.RLock] = threading.RLock()
+    _lock: ClassVar[Any] = new_lock()
     _recorder: ClassVar[Recorder | None] = None
     _in_place: ClassVar[list[Replacement]]
     _generation: ClassVar[int] = 0
+    _placed: ClassVar[tuple[Target, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -82,6 +82,7 @@ class Instrumentor:
         meter_provider: Any = None,
         logger_provider: Any = None,
         redact: Redact | None = None,
+        only_silence: bool = False,
         **_more: Any,
     ) -> None:
         """Wrap the library, now if it is imported, else when it will be. A second call changes nothing.
@@ -91,6 +92,7 @@ class Instrumentor:
             meter_provider: Where metrics go; the global provider when not given.
             logger_provider: Where log events go; the global provider when not given.
             redact: Applied to each text that is captured; returns what may be kept of it.
+            only_silence: Record nothing; spans that the library makes by itself do not reach a provider of ours.
 
         Raises:
             SettingError: A setting that names a file names one that cannot be used.
@@ -103,7 +105,10 @@ class Instrumentor:
             cls._recorder = Recorder(cls.__module__, tracer_provider, meter_provider, logger_provider, redact)
             cls._generation += 1
             generation = cls._generation
-        for module in dict.fromkeys([*(t.module for t in cls.targets), *(p[0] for p in cls.replacements)]):
+            cls._placed = () if only_silence else cls.targets
+        if tracer_provider is not None:
+            _follow(tracer_provider)
+        for module in dict.fromkeys([*(t.module for t in cls._placed), *(p[0] for p in cls.replacements)]):
             when_imported(module, lambda loaded: cls._bind(loaded, generation))
 
     def uninstrument(self, **_more: Any) -> None:
@@ -121,7 +126,7 @@ class Instrumentor:
         with cls._lock:
             if cls._recorder is None or generation != cls._generation:
                 return
-            for target in cls.targets:
+            for target in cls._placed:
                 if target.module == module.__name__:
                     cls._place(module, target.name, target.optional, partial(cls._wrapper, target))
             for name, path, make in cls.replacements:
@@ -167,6 +172,14 @@ class Instrumentor:
             return wrapt.FunctionWrapper(original, frames.calling_later(prepared, deferred))
         awaited = inspect.iscoroutinefunction(inspect.unwrap(original))
         return wrapt.FunctionWrapper(original, (frames.calling_async if awaited else frames.calling)(started))
+
+
+def _follow(provider: Any) -> None:
+    """End runs with the spans of a provider that is given to us."""
+    with guard("joining the provider that was given"):
+        from nexus_otel.engine import run_ends
+
+        run_ends.join(provider)
 
 
 def _missing(package: str, symbol: str) -> None:

@@ -23,6 +23,7 @@ from nexus_otel.genai.own import own
 
 _CHOSEN: Final = "_nexus_native_chosen"
 _VARIABLES: Final = ("ANTHROPIC_OPEN_TELEMETRY", "ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE")
+_OFF: Final = frozenset({"", "false", "0", "no", "off"})
 
 
 def silence_native(original: property) -> property:
@@ -84,7 +85,7 @@ def _differs(client: Any) -> bool:
     option = getattr(client, "_open_telemetry", None)
     if not option or not option["traces"]["enabled"]:
         return False
-    named = any(variables().get(name) for name in _VARIABLES)
+    named = any(variables().get(name, "").strip().lower() not in _OFF for name in _VARIABLES)
     return named or "tracer_provider" in option or option["traces"]["content_mode"] != "metadata_only"
 
 

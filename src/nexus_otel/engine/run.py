@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from opentelemetry import trace
@@ -14,6 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
 from nexus_otel import config, semconv
+from nexus_otel._guard import quietly
 from nexus_otel.engine.scope import AGENT
 from nexus_otel.genai.measure import fingerprints
 from nexus_otel.genai.operations import (
@@ -30,6 +32,13 @@ from nexus_otel.genai.operations import (
     answered_calls,
 )
 from nexus_otel.genai.recorder import Recorder
+
+
+def this_task() -> tuple[int, int]:
+    """Return what tells this thread, and the asyncio task in it, from others."""
+    asyncio = sys.modules.get("asyncio")
+    task = None if asyncio is None else quietly(asyncio.current_task)
+    return get_ident(), id(task)
 
 
 @dataclass(slots=True)
@@ -55,6 +64,7 @@ class Run:
         resumable: Whether a request with the same prefix goes on with it: after a failure or a pause.
         signature: What tells its agent from another: instructions and tools.
         parent: The run whose tool it is part of.
+        task: Where it began.
     """
 
     agent: AgentRun
@@ -79,6 +89,7 @@ class Run:
     in_flight: int = 0
     last_ns: int = 0
     closed: bool = False
+    task: Any = field(default_factory=this_task)
 
     def upwards(self) -> Iterator[Run]:
         """Yield this run and those it is part of."""

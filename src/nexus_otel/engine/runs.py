@@ -8,6 +8,7 @@ the order in which they were asked.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import threading
@@ -23,7 +24,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link
 
 from nexus_otel import config, semconv
-from nexus_otel._guard import guard, note_once
+from nexus_otel._guard import guard, new_lock, note_once
 from nexus_otel.engine.run import (
     Awaited,
     Place,
@@ -48,6 +49,8 @@ from nexus_otel.genai.operations import (
 from nexus_otel.genai.recorder import Recorder
 
 MAX_OPEN: Final = 10_000
+MAX_PER_TASK: Final = 256
+"""Open runs that one task or thread may have: a loop that never answers its model leaves no more behind."""
 MAX_AWAITED: Final = 256
 """Unanswered tool calls that one run may hold; the oldest is forgotten."""
 MAX_WITH_CONTENT: Final = 256
@@ -65,15 +68,17 @@ class Runs:
     """The table of open runs of this process. Re-entrant: a collected stream may end a call at any point."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = new_lock()
         self._open: OrderedDict[int, Run] = OrderedDict()
         self._by_call: dict[str, list[Run]] = {}
         self._by_response: dict[str, list[Run]] = {}
         self._by_prefix: dict[int, list[Run]] = {}
         self._by_ambient: dict[int, list[Run]] = {}
+        self._by_task: dict[Any, OrderedDict[int, Run]] = {}
         self._finished: OrderedDict[Any, trace.SpanContext] = OrderedDict()
         self._sweeper: threading.Thread | None = None
         self._pid = os.getpid()
+        self._registered = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -157,9 +162,10 @@ class Runs:
         context = trace.set_span_in_context(span, request.ambient)
         run = Run(agent, recorder, span, context, ambient, request.operation.client, signature, now_ns, parent)
         self._open[id(run)] = run
+        self._at_exit()
         if ambient.is_valid:
             self._by_ambient.setdefault(ambient.span_id, []).append(run)
-        self._limit()
+        self._limit(run)
         self._watch()
         return run
 
@@ -174,8 +180,12 @@ class Runs:
             above.totals.steps += 1
         return Place(run, _under(run, request), aside=True)
 
-    def _limit(self) -> None:
+    def _limit(self, run: Run) -> None:
         """Keep the number of open runs, and how many of them hold content, within bounds."""
+        mine = self._by_task.setdefault(run.task, OrderedDict())
+        mine[id(run)] = run
+        if len(mine) > MAX_PER_TASK:
+            self._close(next(iter(mine.values())), "limit")
         if len(self._open) > MAX_OPEN:
             note_once("open runs", "nexus-otel: more than %d agent runs are open; the oldest are closed", MAX_OPEN)
             self._close(next(iter(self._open.values())), "limit")
@@ -213,6 +223,8 @@ class Runs:
         for above in run.upwards():
             above.totals.steps += 1
         self._open.move_to_end(id(run))
+        if id(run) in self._by_task.get(run.task, ()):
+            self._by_task[run.task].move_to_end(id(run))
 
     def _answer(self, run: Run, answers: Sequence[Part], now_ns: int) -> None:
         for answer in answers:
@@ -312,6 +324,9 @@ class Runs:
         run.closed = True
         self._open.pop(id(run), None)
         _remove(self._by_ambient, run.ambient.span_id, run)
+        mine = self._by_task.get(run.task)
+        if mine is not None and mine.pop(id(run), None) is not None and not mine:
+            del self._by_task[run.task]
         for call_id in run.awaited:
             self._forget_call(run, call_id)
             self._remember(("call", call_id), run)
@@ -355,6 +370,12 @@ class Runs:
             for run in list(self._open.values()):
                 self._close(run, "exit")
 
+    def _at_exit(self) -> None:
+        """End what is open at the exit, before providers that exist by now shut down: last in, first out."""
+        if not self._registered:
+            self._registered = True
+            atexit.register(self.close_all)
+
     def _check_process(self) -> None:
         """Forget the runs of the parent process in a forked child: they are not ours to end."""
         if self._pid == os.getpid():
@@ -365,6 +386,7 @@ class Runs:
         self._by_response.clear()
         self._by_prefix.clear()
         self._by_ambient.clear()
+        self._by_task.clear()
         self._sweeper = None
 
     def _watch(self) -> None:

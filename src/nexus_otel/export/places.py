@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from nexus_otel._guard import quietly
+from nexus_otel._private import make_private
 
 _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "ncpfs", "lustre"})
 
@@ -30,23 +31,6 @@ def store_folders(home: Path) -> list[Path]:
     stand_in = quietly(stand_in_folder, home)  # there may be no temporary folder at all
     usable = stand_in is not None and _is_private(stand_in) and _is_private(stand_in.parent)
     return [spool_folder(home), *([stand_in] if usable else [])]
-
-
-def make_private(folder: Path) -> None:
-    """Make `folder`, and those above it that are missing, for this user alone.
-
-    Raises:
-        OSError: It cannot be made, or is a link or another user's.
-    """
-    missing = [folder, *folder.parents]
-    missing = [one for one in missing if not one.exists()]
-    for one in reversed(missing):
-        one.mkdir(0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or (os.name == "posix" and found.st_uid != _user()):
-        raise PermissionError(f"{folder} is not a folder of this user")
-    if os.name == "posix" and found.st_mode & 0o077:
-        folder.chmod(0o700)
 
 
 def make_stand_in(home: Path) -> Path:

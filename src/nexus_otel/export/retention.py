@@ -115,7 +115,7 @@ def tidy(folder: Path, kept: Kept) -> Dropped:
     dropped = Dropped()
     _forget_orphans(folder)
     files = list(_files(folder))
-    left = [file for file in files if not (time.time() - file.modified_s > kept.days * _DAY_S and _expired(file))]
+    left = [file for file in files if not (_is_old(file, kept.days * _DAY_S) and _expired(file))]
     excess = sum(file.size for file in left) - min(kept.max_bytes, int(shutil.disk_usage(folder).free * _SHARE))
     if excess > 0:
         _make_room(left, excess, dropped)
@@ -135,6 +135,11 @@ def _files(folder: Path) -> Iterator[_File]:
         found = quietly(path.stat)
         if found is not None:
             yield _File(path, found.st_size, found.st_mtime)
+
+
+def _is_old(file: _File, limit_s: float) -> bool:
+    """Whether a file was last written to long ago; for an empty one, left by a killed process, a minute is."""
+    return time.time() - file.modified_s > (limit_s if file.size else min(limit_s, _MINUTE_S))
 
 
 def _expired(file: _File) -> bool:

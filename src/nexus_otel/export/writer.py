@@ -15,9 +15,9 @@ from typing import Final
 import orjson
 
 from nexus_otel._guard import guard, note_once
+from nexus_otel._private import make_private
 from nexus_otel.export.places import (
     is_remote,
-    make_private,
     make_stand_in,
     spool_folder,
 )

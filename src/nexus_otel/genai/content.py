@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from nexus_otel import semconv
-from nexus_otel._guard import report
+from nexus_otel._guard import new_lock, report
 from nexus_otel.config import SettingError, Settings
 from nexus_otel.genai.plain import to_json, to_plain
 
@@ -317,7 +316,7 @@ class Beside:
 
     def __init__(self) -> None:
         self.wanted = False
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._apart: OrderedDict[tuple[int, int], Apart] = OrderedDict()
 
     def of(self, trace_id: int, span_id: int) -> Apart:

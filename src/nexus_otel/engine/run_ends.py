@@ -1,0 +1,48 @@
+"""Ends inferred runs with the span that was current when they began."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from typing import Any, Final
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from nexus_otel._guard import guard, note_once
+from nexus_otel.engine.driver import runs
+
+_ENDING: Final = guard("ending the runs under a span")
+_joined: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class RunEnds(SpanProcessor):
+    """Ends the runs whose ambient parent ends.
+
+    Attributes:
+        traces: The ids of the last traces that began in this process.
+    """
+
+    def __init__(self) -> None:
+        self.traces: deque[int] = deque(maxlen=64)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the interface's
+        if span.parent is None:
+            self.traces.append(span.context.trace_id)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        with _ENDING:
+            runs.close_under(span.context.span_id)
+
+
+def join(provider: Any) -> RunEnds | None:
+    """Add the processor to a provider that somebody else made, once; None where that is done or cannot be."""
+    if provider in _joined:
+        return None
+    if not hasattr(provider, "add_span_processor"):
+        note_once("provider", "nexus-otel: %s takes no span processors", type(provider).__name__)
+        return None
+    _joined.add(provider)
+    ends = RunEnds()
+    provider.add_span_processor(ends)
+    return ends

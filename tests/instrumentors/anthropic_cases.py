@@ -1,0 +1,533 @@
+"""The Anthropic SDK as the kit uses it: every form of a call of `messages` and `beta.messages`, and what it makes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import anthropic
+from anthropic import beta_async_tool, beta_tool
+from opentelemetry.trace import SpanKind
+from pydantic import BaseModel
+
+from nexus_otel.instrumentors.anthropic import AnthropicInstrumentor
+from tests.fakes.provider import (
+    API_ERROR,
+    BAD_KEY,
+    OVERLOADED,
+    PROMPT_TOO_LONG,
+    Dropped,
+    Failure,
+    Garbage,
+    Reply,
+    ToolUse,
+    Usage,
+    rate_limited,
+)
+from tests.kit.cases import CANARY, Case, Expected, Library, StreamCase
+from tests.kit.recording import AGENT
+
+
+def client(url: str, key: str, **options: Any) -> anthropic.Anthropic:
+    options = {"max_retries": 0, "http_client": anthropic.DefaultHttpxClient(verify=False), **options}
+    return anthropic.Anthropic(base_url=url, api_key=key, default_headers={"x-note": CANARY}, **options)
+
+
+def async_client(url: str, key: str, **options: Any) -> anthropic.AsyncAnthropic:
+    options = {"max_retries": 0, "http_client": anthropic.DefaultAsyncHttpxClient(verify=False), **options}
+    return anthropic.AsyncAnthropic(base_url=url, api_key=key, default_headers={"x-note": CANARY}, **options)
+
+
+LIBRARY = Library(
+    instrumentor=AnthropicInstrumentor,
+    client=client,
+    async_client=async_client,
+    stream_types=(
+        anthropic.Stream,
+        anthropic.AsyncStream,
+        anthropic.MessageStream,
+        anthropic.AsyncMessageStream,
+        anthropic.BetaMessageStream,
+        anthropic.BetaAsyncMessageStream,
+    ),
+)
+
+# -- what is asked -----------------------------------------------------------------------------------------------------
+
+ASK: dict[str, Any] = {
+    "model": "claude-test",
+    "max_tokens": 64,
+    "system": f"Be brief, {CANARY}.",
+    "messages": [{"role": "user", "content": f"Where is the {CANARY}?"}],
+}
+TOOLS: list[Any] = [
+    {
+        "name": "find",
+        "description": "Finds a bird.",
+        "input_schema": {
+            "type": "object",
+            "properties": {"bird": {"type": "string", "description": f"Such as {CANARY}"}},
+            "required": ["bird"],
+        },
+    },
+    {"name": "feed", "input_schema": {"type": "object"}},
+]
+SAID = Reply(f"The {CANARY} sits in its cage.")
+FIND = Reply(f"I look for the {CANARY}.", tools=[ToolUse("find", {"bird": CANARY})])
+
+
+class Answer(BaseModel):
+    place: str
+
+
+PARSED = Reply('{"place": "%s"}' % CANARY)
+
+
+def loop(create: Any) -> list[Any]:
+    """Ask, answer what the model asks for, ask again."""
+    messages = list(ASK["messages"])
+    replies = []
+    while True:
+        replies.append(create(**{**ASK, "messages": messages}, tools=TOOLS))
+        if replies[-1].stop_reason != "tool_use":
+            return replies
+        messages += [{"role": "assistant", "content": replies[-1].content}, answered(replies[-1])]
+
+
+async def loop_async(create: Any) -> list[Any]:
+    messages = list(ASK["messages"])
+    replies = []
+    while True:
+        replies.append(await create(**{**ASK, "messages": messages}, tools=TOOLS))
+        if replies[-1].stop_reason != "tool_use":
+            return replies
+        messages += [{"role": "assistant", "content": replies[-1].content}, answered(replies[-1])]
+
+
+def answered(reply: Any) -> dict[str, Any]:
+    ids = [block.id for block in reply.content if block.type == "tool_use"]
+    results = [{"type": "tool_result", "tool_use_id": id_, "content": f"{CANARY}: in the cage"} for id_ in ids]
+    return {"role": "user", "content": results}
+
+
+def find(bird: str) -> str:
+    """Finds a bird.
+
+    Args:
+        bird: Its name.
+    """
+    return f"{bird}: in the cage"
+
+
+async def find_async(bird: str) -> str:
+    """Finds a bird.
+
+    Args:
+        bird: Its name.
+    """
+    return f"{bird}: in the cage"
+
+
+def run_tools(client: Any, **options: Any) -> Any:
+    tool = beta_tool(find, input_schema=TOOLS[0]["input_schema"])
+    return client.beta.messages.tool_runner(**ASK, tools=[tool], **options)
+
+
+def run_tools_async(client: Any, **options: Any) -> Any:
+    tool = beta_async_tool(find_async, name="find", input_schema=TOOLS[0]["input_schema"])
+    return client.beta.messages.tool_runner(**ASK, tools=[tool], **options)
+
+
+# -- what is expected --------------------------------------------------------------------------------------------------
+
+SYSTEM, INPUT, OUTPUT, DEFINITIONS = (
+    "gen_ai.system_instructions",
+    "gen_ai.input.messages",
+    "gen_ai.output.messages",
+    "gen_ai.tool.definitions",
+)
+
+
+def chat(*leave_out: str, parent: str | None = None, content: tuple[str, ...] = (SYSTEM, INPUT, OUTPUT), **more: Any) -> Expected:
+    """The span of a model call that went well; `more` by the name's end, with `_` for a dot."""
+    attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "anthropic",
+        "gen_ai.request.model": "claude-test",
+        "gen_ai.request.max_tokens": 64,
+        "gen_ai.response.id": "msg_0001",
+        "gen_ai.response.model": "claude-test",
+        "gen_ai.response.finish_reasons": ("stop",),
+        "gen_ai.usage.input_tokens": 100,
+        "gen_ai.usage.output_tokens": 20,
+        "server.address": "127.0.0.1",
+        "server.port": int,
+        "nexus.message.count": 1,
+        "nexus.message.bytes": 27,
+    }
+    attributes |= {name: value for name, value in more.items()}
+    left = {name: value for name, value in attributes.items() if name not in leave_out}
+    return Expected(name="chat claude-test", attributes=left, parent=parent, content=content)
+
+
+STREAMED = {"gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": float}
+RESPONSE = (
+    "gen_ai.response.id",
+    "gen_ai.response.model",
+    "gen_ai.response.finish_reasons",
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.output_tokens",
+)
+
+
+def failed(error: str, events: tuple[str, ...] = ("exception",), **more: Any) -> Expected:
+    expected = chat(*RESPONSE, content=(SYSTEM, INPUT), **{"error.type": error, **more})
+    return replace(expected, error=error, events=events)
+
+
+AGENT_SPAN = f"invoke_agent {AGENT}"
+
+
+def agent(**more: Any) -> Expected:
+    attributes = {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.agent.name": AGENT,
+        "gen_ai.response.finish_reasons": ("stop",),
+        "nexus.usage.input_tokens": 200,
+        "nexus.usage.output_tokens": 40,
+        "nexus.run.steps": 2,
+        "nexus.run.tool_calls": 1,
+        **more,
+    }
+    content = (SYSTEM, INPUT, OUTPUT)
+    return Expected(name=AGENT_SPAN, attributes=attributes, kind=SpanKind.INTERNAL, content=content)
+
+
+def tool(*leave_out: str, **more: Any) -> Expected:
+    attributes = {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "find",
+        "gen_ai.tool.type": "function",
+        "gen_ai.tool.call.id": "toolu_0001",
+        "gen_ai.agent.name": AGENT,
+        "nexus.derived": True,
+        "nexus.tool.known": True,
+        "nexus.tool.failed": False,
+        "nexus.tool.answer.form": "other",
+        "nexus.tool.call.arguments.hash": str,
+        "nexus.tool.call.result.hash": str,
+        **more,
+    }
+    content = ("gen_ai.tool.call.arguments", "gen_ai.tool.call.result")
+    left = {name: value for name, value in attributes.items() if name not in leave_out}
+    return Expected(name="execute_tool find", attributes=left, kind=SpanKind.INTERNAL, parent=AGENT_SPAN, content=content)
+
+
+def tool_loop(ran: bool = False, **streamed: Any) -> tuple[Expected, ...]:
+    """The spans of a loop with one tool call, whose tool the SDK `ran` or the caller."""
+    given = (SYSTEM, INPUT, OUTPUT, DEFINITIONS)
+    asks = {"gen_ai.response.finish_reasons": ("tool_call",), **streamed}
+    answers = {"gen_ai.response.id": "msg_0002", "nexus.message.count": 3, "nexus.message.bytes": int, **streamed}
+    first = chat(parent=AGENT_SPAN, content=given, **asks)
+    if ran:  # it continues a thread that the provider holds: only the answer is sent
+        found = tool("nexus.derived", **{"gen_ai.tool.description": "Finds a bird."})
+        answers["nexus.message.count"] = 1
+        return agent(), first, found, chat(parent=AGENT_SPAN, content=(INPUT, OUTPUT), **answers)
+    return agent(), first, tool(), chat(parent=AGENT_SPAN, content=given, **answers)
+
+
+# -- the cases ---------------------------------------------------------------------------------------------------------
+
+
+def create(client: Any) -> Any:
+    return client.messages.create(**ASK)
+
+
+async def create_async(client: Any) -> Any:
+    return await client.messages.create(**ASK)
+
+
+async def stream_async(client: Any) -> Any:
+    return [event async for event in await client.messages.create(**ASK, stream=True)]
+
+
+def helper(client: Any) -> Any:
+    with client.messages.stream(**ASK) as stream:
+        return stream.get_final_message()
+
+
+async def helper_async(client: Any) -> Any:
+    async with client.messages.stream(**ASK) as stream:
+        return await stream.get_final_message()
+
+
+def helper_text(client: Any) -> Any:
+    with client.messages.stream(**ASK) as stream:
+        return list(stream.text_stream)
+
+
+async def helper_text_async(client: Any) -> Any:
+    async with client.messages.stream(**ASK) as stream:
+        return [text async for text in stream.text_stream]
+
+
+async def beta_create_async(client: Any) -> Any:
+    return await client.beta.messages.create(**ASK)
+
+
+def beta_helper(client: Any) -> Any:
+    with client.beta.messages.stream(**ASK) as stream:
+        stream.until_done()
+        return stream.get_final_message()
+
+
+async def parse_async(client: Any) -> Any:
+    return await client.messages.parse(**ASK, output_format=Answer)
+
+
+def raw(client: Any) -> Any:
+    response = client.messages.with_raw_response.create(**ASK)
+    return response.status_code, response.parse()
+
+
+async def raw_async(client: Any) -> Any:
+    response = await client.messages.with_raw_response.create(**ASK)
+    return response.status_code, await response.parse()
+
+
+def raw_stream(client: Any) -> Any:
+    return list(client.messages.with_raw_response.create(**ASK, stream=True).parse())
+
+
+def streaming_parse(client: Any) -> Any:
+    with client.messages.with_streaming_response.create(**ASK) as response:
+        return response.parse()
+
+
+def streaming_read(client: Any) -> Any:
+    with client.messages.with_streaming_response.create(**ASK) as response:
+        return len(response.read()), CANARY
+
+
+async def streaming_read_async(client: Any) -> Any:
+    async with client.messages.with_streaming_response.create(**ASK) as response:
+        return len(await response.read()), CANARY
+
+
+async def streaming_parse_async(client: Any) -> Any:
+    async with client.messages.with_streaming_response.create(**ASK) as response:
+        return await response.parse()
+
+
+def streaming_events(client: Any) -> Any:
+    with client.messages.with_streaming_response.create(**ASK, stream=True) as response:
+        return list(response.parse())
+
+
+async def count_async(client: Any) -> Any:
+    return await client.messages.count_tokens(model="claude-test", messages=ASK["messages"])
+
+
+def from_iterators(client: Any) -> Any:
+    given = {"messages": iter(ASK["messages"]), "system": iter([{"type": "text", "text": ASK["system"]}])}
+    return client.messages.create(**{**ASK, **given})
+
+
+def run_streamed(client: Any) -> Any:
+    return [stream.get_final_message() for stream in run_tools(client, stream=True)]
+
+
+async def run_async(client: Any) -> Any:
+    return [message async for message in run_tools_async(client)]
+
+
+async def run_streamed_async(client: Any) -> Any:
+    return [await stream.get_final_message() async for stream in run_tools_async(client, stream=True)]
+
+
+async def loop_of_awaits(client: Any) -> Any:
+    return await loop_async(client.messages.create)
+
+
+def deprecated(client: Any) -> Any:
+    return client.messages.create(**{**ASK, "model": "claude-2.1"})
+
+
+async def deprecated_async(client: Any) -> Any:
+    return await client.messages.create(**{**ASK, "model": "claude-2.1"})
+
+
+RICH = Reply(
+    f"I found the {CANARY}.",
+    thinking=f"They want the {CANARY}.",
+    usage=Usage(input=7, output=50, cache_read=30, cache_write=4, thinking=12),
+)
+RICH_USAGE = {
+    "gen_ai.usage.input_tokens": 41,
+    "gen_ai.usage.output_tokens": 50,
+    "gen_ai.usage.cache_read.input_tokens": 30,
+    "gen_ai.usage.cache_write.input_tokens": 4,
+    "gen_ai.usage.reasoning.output_tokens": 12,
+}
+OLD = {"gen_ai.request.model": "claude-2.1", "gen_ai.response.model": "claude-2.1"}
+
+CALLS = (
+    Case(id="create", call=create, steps=[SAID], spans=[chat()]),
+    Case(id="create-async", call=create_async, steps=[SAID], spans=[chat()]),
+    Case(id="rich", call=create, steps=[RICH], spans=[chat(**RICH_USAGE)]),
+    Case(
+        id="rich-stream",
+        call=lambda client: list(client.messages.create(**ASK, stream=True)),
+        steps=[RICH],
+        spans=[chat(**RICH_USAGE, **STREAMED)],
+    ),
+    Case(
+        id="stream",
+        call=lambda client: list(client.messages.create(**ASK, stream=True)),
+        steps=[SAID],
+        spans=[chat(**STREAMED)],
+    ),
+    Case(id="stream-async", call=stream_async, steps=[SAID], spans=[chat(**STREAMED)]),
+    Case(id="helper", call=helper, steps=[SAID], spans=[chat(**STREAMED)]),
+    Case(id="helper-async", call=helper_async, steps=[SAID], spans=[chat(**STREAMED)]),
+    Case(id="text-stream", call=helper_text, steps=[SAID], spans=[chat(**STREAMED)]),
+    Case(id="text-stream-async", call=helper_text_async, steps=[SAID], spans=[chat(**STREAMED)]),
+    Case(
+        id="parse",
+        call=lambda client: client.messages.parse(**ASK, output_format=Answer),
+        steps=[PARSED],
+        spans=[chat(**{"gen_ai.output.type": "json"})],
+    ),
+    Case(id="parse-async", call=parse_async, steps=[PARSED], spans=[chat(**{"gen_ai.output.type": "json"})]),
+    Case(id="beta", call=lambda client: client.beta.messages.create(**ASK), steps=[SAID], spans=[chat()]),
+    Case(id="beta-async", call=beta_create_async, steps=[SAID], spans=[chat()]),
+    Case(
+        id="beta-parse",
+        call=lambda client: client.beta.messages.parse(**ASK, output_format=Answer),
+        steps=[PARSED],
+        spans=[chat(**{"gen_ai.output.type": "json"})],
+    ),
+    Case(id="beta-helper", call=beta_helper, steps=[SAID], spans=[chat(**STREAMED)]),
+    Case(id="raw", call=raw, steps=[SAID], spans=[chat()]),
+    Case(id="raw-async", call=raw_async, steps=[SAID], spans=[chat()]),
+    Case(id="raw-stream", call=raw_stream, steps=[SAID], spans=[chat(**STREAMED)]),
+    Case(id="streaming-parse", call=streaming_parse, steps=[SAID], spans=[chat()]),
+    Case(id="streaming-parse-async", call=streaming_parse_async, steps=[SAID], spans=[chat()]),
+    Case(id="streaming-read", call=streaming_read, steps=[SAID], spans=[chat()]),
+    Case(id="streaming-read-async", call=streaming_read_async, steps=[SAID], spans=[chat()]),
+    Case(id="streaming-events", call=streaming_events, steps=[SAID], spans=[chat(**STREAMED)]),
+    Case(id="iterators", call=from_iterators, steps=[SAID], spans=[chat()]),
+    Case(
+        id="count",
+        call=lambda client: client.messages.count_tokens(model="claude-test", messages=ASK["messages"]),
+    ),
+    Case(id="count-async", call=count_async),
+    Case(
+        id="deprecated",
+        call=deprecated,
+        steps=[SAID],
+        spans=[replace(chat(**OLD), name="chat claude-2.1")],
+        warns=(DeprecationWarning,),
+    ),
+    Case(
+        id="deprecated-async",
+        call=deprecated_async,
+        steps=[SAID],
+        spans=[replace(chat(**OLD), name="chat claude-2.1")],
+        warns=(DeprecationWarning,),
+    ),
+)
+LOOPS = (
+    Case(id="loop", call=lambda client: loop(client.messages.create), steps=[FIND, SAID], spans=tool_loop()),
+    Case(id="loop-async", call=loop_of_awaits, steps=[FIND, SAID], spans=tool_loop()),
+    Case(id="runner", call=lambda client: list(run_tools(client)), steps=[FIND, SAID], spans=tool_loop(ran=True)),
+    Case(id="runner-async", call=run_async, steps=[FIND, SAID], spans=tool_loop(ran=True)),
+    Case(id="runner-stream", call=run_streamed, steps=[FIND, SAID], spans=tool_loop(ran=True, **STREAMED)),
+    Case(id="runner-stream-async", call=run_streamed_async, steps=[FIND, SAID], spans=tool_loop(ran=True, **STREAMED)),
+)
+REFUSED = Failure(400, "invalid_request_error", f"The {CANARY} is not allowed.")
+FAILURES = (
+    Case(
+        id="refused", call=create, steps=[REFUSED], spans=[failed("invalid_request_error")], fails=anthropic.BadRequestError
+    ),
+    Case(
+        id="refused-async",
+        call=create_async,
+        steps=[REFUSED],
+        spans=[failed("invalid_request_error")],
+        fails=anthropic.BadRequestError,
+    ),
+    Case(
+        id="overflow",
+        call=create,
+        steps=[PROMPT_TOO_LONG],
+        spans=[
+            failed(
+                "invalid_request_error",
+                **{
+                    "nexus.error.class": "context_overflow",
+                    "nexus.context.tokens": 212_000,
+                    "nexus.context.limit": 200_000,
+                },
+            )
+        ],
+        fails=anthropic.BadRequestError,
+    ),
+    Case(
+        id="401", call=create, steps=[BAD_KEY], spans=[failed("authentication_error")], fails=anthropic.AuthenticationError
+    ),
+    Case(id="429", call=create, steps=[rate_limited()], spans=[failed("rate_limit_error")], fails=anthropic.RateLimitError),
+    Case(id="500", call=create, steps=[API_ERROR], spans=[failed("api_error")], fails=anthropic.InternalServerError),
+    Case(
+        id="529", call=create, steps=[OVERLOADED], spans=[failed("overloaded_error")], fails=anthropic.InternalServerError
+    ),
+    Case(
+        id="529-async",
+        call=create_async,
+        steps=[OVERLOADED],
+        spans=[failed("overloaded_error")],
+        fails=anthropic.InternalServerError,
+    ),
+    Case(
+        id="dropped",
+        call=create,
+        steps=[Dropped()],
+        spans=[failed("APIConnectionError")],
+        fails=anthropic.APIConnectionError,
+    ),
+    Case(id="garbage", call=create, steps=[Garbage()], spans=[failed("JSONDecodeError")], fails=ValueError),
+    Case(
+        id="retry",
+        call=create,
+        steps=[rate_limited(), SAID],
+        spans=[replace(chat(), events=("nexus.retry",))],
+        options={"max_retries": 1},
+    ),
+    Case(
+        id="retry-async",
+        call=create_async,
+        steps=[rate_limited(), SAID],
+        spans=[replace(chat(), events=("nexus.retry",))],
+        options={"max_retries": 1},
+    ),
+)
+
+
+async def open_async(client: Any) -> Any:
+    return await client.messages.create(**ASK, stream=True)
+
+
+STREAMS = (
+    StreamCase(id="create", open=lambda client: client.messages.create(**ASK, stream=True)),
+    StreamCase(id="create-async", open=open_async, asynchronous=True),
+    StreamCase(id="helper", open=lambda client: client.messages.stream(**ASK), manager=True),
+    StreamCase(id="helper-async", open=lambda client: client.messages.stream(**ASK), manager=True, asynchronous=True),
+    StreamCase(id="beta", open=lambda client: client.beta.messages.create(**ASK, stream=True)),
+    StreamCase(id="beta-helper", open=lambda client: client.beta.messages.stream(**ASK), manager=True),
+    StreamCase(
+        id="beta-helper-async",
+        open=lambda client: client.beta.messages.stream(**ASK),
+        manager=True,
+        asynchronous=True,
+    ),
+)
