@@ -233,7 +233,7 @@ def _identity(span: ReadableSpan, operation: Operation, attributes: Mapping[str,
     if span.kind not in operation.kinds:
         yield f"the kind is {span.kind}"
     scope = span.instrumentation_scope
-    if scope is None or not scope.name.startswith("nexus_otel.") or not scope.version:
+    if scope is None or not scope.name or not scope.version:
         yield f"the scope is {scope}"
     elif scope.schema_url != semconv.SCHEMA_URL:
         yield f"the schema URL is {scope.schema_url}"

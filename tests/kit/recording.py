@@ -146,6 +146,7 @@ class Recording(SpanProcessor):
         """Forget the spans and log records so far."""
         self._exporter.clear()
         self._log_exporter.clear()
+        self.contexts.clear()
 
 
 def span_id(span: ReadableSpan) -> int:

@@ -176,7 +176,7 @@ class ModelStep(Step):
                     self.place = runs.join(self.recorder, operation, self._conversation, here)
         parent = here if self.place is None else self.place.context
         if operation.traces_itself:
-            self._context = scope.owned(here, get_current_span(parent), self)
+            self._context = scope.owned(here, get_current_span(parent), self, claims=False)
         else:
             self._start(parent)
             if self.place is None and not self.span.is_recording() and not self.recorder.measures:
@@ -280,6 +280,7 @@ def _begin(recorder: Recorder, target: Target, call: Call) -> Step | SilentStep 
     owned = isinstance(owner, Step | SilentStep) and not owner.ended
     match operation:
         case Inference() if not owned and not scope.foreign_owner(here):
+            operation.traces_itself = operation.traces_itself or call.yields
             return ModelStep(recorder, target, call, operation).begin(here)
         case ToolCall() if not scope.runs_tool(here, operation.name):
             return ToolStep(recorder, target, call, operation, here)

@@ -6,12 +6,12 @@ import importlib.metadata
 import inspect
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import wrapt
 
 from nexus_otel import config
-from nexus_otel._guard import guard, logger, new_lock, quietly
+from nexus_otel._guard import guard, logger, new_lock, note_once, quietly
 from nexus_otel._imports import when_imported
 from nexus_otel.engine import _bootstrap_importlib as frames
 from nexus_otel.engine.driver import SilentStep, Step, begin
@@ -149,29 +149,88 @@ class Instrumentor:
     def _wrapper(cls, target: Target, original: Any) -> Any:
         recorder, generation = cls._recorder, cls._generation
 
-        def begun(call: Call) -> Step | SilentStep | None:
-            if recorder is None or cls._recorder is None or generation != cls._generation:
-                return None
-            return begin(recorder, target, call)
+        def is_active() -> bool:
+            return cls._recorder is not None and generation == cls._generation
 
-        def started(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | SilentStep | None:
-            return begun(Call(wrapped, instance, args, kwargs))
+        assert recorder is not None  # noqa: S101 - for the type checker: only bound while instrumented
+        return _Binding(recorder, target, is_active).around(original)
 
-        def prepared(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> tuple[Any, Begin]:
-            call = Call(wrapped, instance, args, kwargs)
-            with guard.of("reading a call of", target.name):
-                kwargs = tap_call(call)
-            return kwargs, lambda: begun(call)
 
-        def deferred(start: Begin, value: Any) -> Any:
-            with guard.of("preparing what is returned by", target.name):
-                return target.deferred(start, value) if target.deferred is not None else value
-            return value
+class _Binding:
+    """One target in place."""
 
-        if target.deferred is not None:
-            return wrapt.FunctionWrapper(original, frames.calling_later(prepared, deferred))
+    def __init__(self, recorder: Recorder, target: Target, is_active: Callable[[], bool]) -> None:
+        self._recorder = recorder
+        self._target = target
+        self._is_active = is_active
+        self._yields: bool | None = None
+
+    def around(self, original: Any) -> Any:
+        """Return what takes the place of a method."""
+        if self._target.deferred is not None:
+            return wrapt.FunctionWrapper(original, frames.calling_later(self._prepare, self._defer))
         awaited = inspect.iscoroutinefunction(inspect.unwrap(original))
-        return wrapt.FunctionWrapper(original, (frames.calling_async if awaited else frames.calling)(started))
+        calling = frames.calling_async if awaited else frames.calling
+        return wrapt.FunctionWrapper(original, calling(self._start))
+
+    def _start(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | SilentStep | None:
+        return self._begin(Call(wrapped, instance, args, kwargs))
+
+    def _begin(self, call: Call) -> Step | SilentStep | None:
+        if not self._is_active():
+            return None
+        if self._yields is None:
+            self._yields = self._meets_another(call)
+        call.yields = self._yields
+        return begin(self._recorder, self._target, call)
+
+    def _prepare(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> tuple[Any, Begin]:
+        call = Call(wrapped, instance, args, kwargs)
+        with guard.of("reading a call of", self._target.name):
+            kwargs = tap_call(call)
+        return kwargs, lambda: self._begin(call)
+
+    def _defer(self, start: Begin, value: Any) -> Any:
+        target = self._target
+        with guard.of("preparing what is returned by", target.name):
+            return target.deferred(start, value) if target.deferred is not None else value
+        return value
+
+    def _meets_another(self, call: Call) -> bool:
+        """Whether another instrumentation wraps the same method and ours is to make no model span beside it."""
+        other = quietly(other_wrapper, type(call.instance), self._target.name.rpartition(".")[2])
+        if other is None:
+            return False
+        mode = config.current().on_conflict
+        note_once(
+            f"conflict with {other}",
+            "nexus-otel: %s instruments %s too; NEXUS_ON_CONFLICT=%s: %s",
+            other,
+            self._target.module.partition(".")[0],
+            mode,
+            "its model spans stand beside ours" if mode == "both" else "ours are left out",
+        )
+        return mode == "yield"
+
+
+_VENDORS: Final = (
+    "opentelemetry.instrumentation.", "openinference.", "traceloop.", "openlit.", "logfire.", "langfuse.", "langsmith.",
+    "ddtrace.", "sentry_sdk.", "mlflow.", "weave.", "newrelic.", "elasticapm.",
+)  # fmt: skip
+
+
+def other_wrapper(kind: type, name: str) -> str | None:
+    """Return the package of another instrumentation among the wrappers of a method, if there is one."""
+    found: Any = inspect.getattr_static(kind, name, None)
+    for _ in range(16):
+        if found is None:
+            return None
+        wrapper = getattr(found, "_self_wrapper", found)
+        module = str(getattr(wrapper, "__module__", ""))
+        if module.startswith(_VENDORS):
+            return module
+        found = getattr(found, "__wrapped__", None)
+    return None
 
 
 def _follow(provider: Any) -> None:

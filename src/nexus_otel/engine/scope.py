@@ -41,11 +41,18 @@ def runs_tool(context: Context, name: str) -> bool:
     return bool(attributes.get(semconv.TOOL_NAME) == name)
 
 
-def owned(context: Context, span: Span, step: object) -> Context:
-    """Return `context` with `span` current and owned by `step`, so that other layers make no span for the same call."""
+def owned(context: Context, span: Span, step: object, *, claims: bool = True) -> Context:
+    """Return `context` with `span` current and owned by `step`.
+
+    Args:
+        context: That of the call.
+        span: Made current.
+        step: The owner, which inner layers find.
+        claims: Whether official instrumentations are to make no span for the same call.
+    """
     owning = Context({**context, _SPAN_KEY: span, OWNER: step})
     module = sys.modules.get("opentelemetry.util.genai._inference_invocation")
-    if module is None:
+    if module is None or not claims:
         return owning
     mark = quietly(getattr(module, "InferenceData", None) or object)
     return Context({**owning, _GENAI_KEY: mark})

@@ -22,6 +22,7 @@ class Call:
         instance: What it is bound to.
         args: By position.
         kwargs: By name.
+        yields: Whether another instrumentation makes the model span of this call.
         tapped: Whether some can be read only once: they are complete when the library has read them.
     """
 
@@ -30,6 +31,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     tapped: bool = False
+    yields: bool = False
 
     @property
     def arguments(self) -> Mapping[str, Any]:

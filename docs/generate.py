@@ -1,0 +1,92 @@
+"""Writes the generated parts of the README: the settings, the support table, the picture of a run.
+
+    python docs/generate.py            writes them
+    python docs/generate.py --check    exits 1 if the tables are not what the code says
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from nexus_otel.bootstrap.activate import INSTRUMENTORS
+from nexus_otel.config import settings_table
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+
+
+def settings() -> str:
+    """Return the table of settings."""
+    rows = ["| variable | values | default | meaning |", "|---|---|---|---|"]
+    for entry in settings_table():
+        about = entry.metadata
+        default = "" if entry.default in (None, ()) else str(entry.default)
+        default = default.lower() if isinstance(entry.default, bool) else default
+        rows.append(f"| `{about['variable']}` | {about['values']} | {default} | {about['meaning']} |")
+    return "\n".join(rows)
+
+
+def support() -> str:
+    """Return the table of libraries and of what is wrapped in each."""
+    rows = ["| library | versions | recorded |", "|---|---|---|"]
+    for name, (module, kind) in INSTRUMENTORS.items():
+        instrumentor = getattr(importlib.import_module(module), kind)
+        methods: dict[str, list[str]] = {}
+        for target in instrumentor.targets:
+            owner, _, method = target.name.rpartition(".")
+            if not method.startswith("_"):
+                methods.setdefault(owner, []).append(method)
+        recorded = "; ".join(f"`{owner}`: {', '.join(sorted(set(each)))}" for owner, each in methods.items())
+        rows.append(f"| {name} | {', '.join(instrumentor.requires)} | {recorded} |")
+    return "\n".join(rows)
+
+
+def filled(text: str) -> str:
+    """Return the README with its generated parts as the code has them."""
+    for name, content in (("settings", settings()), ("support", support())):
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        text = pattern.sub(lambda found, content=content: found[1] + content + found[2], text)
+    return text
+
+
+def picture() -> None:
+    """Draw the run of the example as the terminal shows it."""
+    with tempfile.TemporaryDirectory() as home:
+        scripts = Path(sys.executable).parent
+        environment = {"NEXUS_HOME": home, "PATH": str(scripts), "NEXUS_SUMMARY": "never"}
+        command = [str(scripts / "nexus-instrument"), sys.executable, "examples/anthropic_agent.py"]
+        subprocess.run(command, check=True, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)  # noqa: S603
+        from rich.console import Console
+
+        from nexus_otel.cli.runs import runs_of, short_ids
+        from nexus_otel.cli.tree import print_header, print_tree
+        from nexus_otel.export.read import read_store
+
+        runs = runs_of(read_store(Path(home)).spans)
+        console = Console(record=True, width=100, force_terminal=True, file=Path(home, "out").open("w"))
+        print_header(runs[0], console, short_ids(runs)[runs[0].id])
+        print_tree(runs[0], console)
+        console.save_svg(str(ROOT / "docs/images/run.svg"), title="nexus-otel show")
+
+
+def main() -> int:
+    """Write or check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    text = README.read_text("utf-8")
+    if options.check:
+        return 0 if filled(text) == text else 1
+    README.write_text(filled(text), "utf-8")
+    picture()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
