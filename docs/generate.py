@@ -1,13 +1,14 @@
 """Writes the generated parts of the README: the settings, the support table, the picture of a run.
 
-    python docs/generate.py            writes them
-    python docs/generate.py --check    exits 1 if the tables are not what the code says
+python docs/generate.py            writes them
+python docs/generate.py --check    exits 1 if the tables are not what the code says
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import re
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def settings() -> str:
 
 def support() -> str:
     """Return the table of libraries and of what is wrapped in each."""
-    rows = ["| library | versions | recorded |", "|---|---|---|"]
+    rows = ["| library | binds to | tested on | recorded |", "|---|---|---|---|"]
     for name, (module, kind) in INSTRUMENTORS.items():
         instrumentor = getattr(importlib.import_module(module), kind)
         methods: dict[str, list[str]] = {}
@@ -43,8 +44,15 @@ def support() -> str:
             if not method.startswith("_"):
                 methods.setdefault(owner, []).append(method)
         recorded = "; ".join(f"`{owner}`: {', '.join(sorted(set(each)))}" for owner, each in methods.items())
-        rows.append(f"| {name} | {', '.join(instrumentor.requires)} | {recorded} |")
+        rows.append(f"| {name} | {', '.join(instrumentor.requires)} | {tested(instrumentor.package)} | {recorded} |")
     return "\n".join(rows)
+
+
+def tested(package: str) -> str:
+    """Return the oldest and newest version that the tests run on."""
+    pins = (re.search(rf"^{package}==(\S+)", (ROOT / f"requirements/{which}.txt").read_text("utf-8"), re.MULTILINE)
+            for which in ("oldest", "newest"))  # fmt: skip
+    return ", ".join(dict.fromkeys(pin[1] for pin in pins if pin is not None))
 
 
 def filled(text: str) -> str:
@@ -69,7 +77,7 @@ def picture() -> None:
         from nexus_otel.export.read import read_store
 
         runs = runs_of(read_store(Path(home)).spans)
-        console = Console(record=True, width=100, force_terminal=True, file=Path(home, "out").open("w"))
+        console = Console(record=True, width=100, force_terminal=True, file=io.StringIO())
         print_header(runs[0], console, short_ids(runs)[runs[0].id])
         print_tree(runs[0], console)
         console.save_svg(str(ROOT / "docs/images/run.svg"), title="nexus-otel show")

@@ -83,10 +83,10 @@ def our_failures_surface(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def opentelemetry_is_silent() -> Iterator[None]:
+def opentelemetry_is_silent() -> Iterator[Kept]:
     """Fail where OpenTelemetry logged a warning: a context detached elsewhere, an attribute of no valid type."""
     with Kept("opentelemetry") as kept:
-        yield
+        yield kept
         gc.collect(0)
     assert kept.lines == []
 

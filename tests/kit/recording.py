@@ -76,7 +76,6 @@ class Recording(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         del self.open[span_id(span)]
-        runs.close_under(span_id(span))
 
     # -- spans ---------------------------------------------------------------------------------------------------------
 

@@ -66,10 +66,28 @@ def remember_choice(original: Callable[[Any, Any], None]) -> Callable[[Any, Any]
         with guard("reading a client's tracing option"):
             # a copy of a client is given the resolved option of the first one: complete, and maybe nobody's choice
             given = isinstance(option, Mapping) and not {"propagation", "traces"} <= set(option)
+            given = given or isinstance(option, _Chosen)
             enabled = client._open_telemetry["traces"]["enabled"]
             setattr(client, _CHOSEN, bool(enabled and given) or _differs(client))
 
     return functools.update_wrapper(_set_open_telemetry, original)
+
+
+def keep_choice(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return what gives a copy of a client its option, so that the choice goes with it."""
+
+    def _copy_open_telemetry(client: Any, option: Any) -> Any:
+        given = original(client, option)
+        with guard("copying a client's tracing option"):
+            if option is None and native_chosen(client):
+                return _Chosen(given)
+        return given
+
+    return functools.update_wrapper(_copy_open_telemetry, original)
+
+
+class _Chosen(dict[str, Any]):
+    """An option that somebody chose, on its way to a copy."""
 
 
 def native_chosen(client: Any) -> bool:
@@ -86,7 +104,8 @@ def _differs(client: Any) -> bool:
     if not option or not option["traces"]["enabled"]:
         return False
     named = any(variables().get(name, "").strip().lower() not in _OFF for name in _VARIABLES)
-    return named or "tracer_provider" in option or option["traces"]["content_mode"] != "metadata_only"
+    named = named or not {"tracer_provider", "conversation_id"}.isdisjoint(option)
+    return named or option["traces"]["content_mode"] != "metadata_only"
 
 
 class _Adopting(trace.Tracer):

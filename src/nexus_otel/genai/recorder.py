@@ -31,6 +31,9 @@ from nexus_otel.genai.operations import (
 )
 from nexus_otel.genai.own import is_real, own
 
+_DEBUG: Final = 5
+_WARN: Final = 13
+"""Severity numbers of the log data model."""
 _UNKNOWN_TOOL: Final = "unknown_tool"
 _TOOL_ERROR: Final = "tool_error"
 _READING: Final = guard("reading the parameters of a request")
@@ -171,7 +174,8 @@ class Recorder:
             )
         if self.content.on_events or self.content.event:
             details = of.inference_start(operation) | attributes
-            self._emit_details(span, details, self.content.structured(values) if self.content.on_events else {})
+            content = self.content.structured(values) if self.content.on_events else {}
+            self._emit(semconv.DETAILS_EVENT, _DEBUG, span, details | content)
         captured = self.content.capture(values)
         self._add_content(span, attributes, captured)
         return captured
@@ -261,6 +265,7 @@ class Recorder:
             if aloud and message:
                 event[semconv.EXCEPTION_MESSAGE] = message
             span.add_event(semconv.EXCEPTION_EVENT, event)
+            self._emit(semconv.EXCEPTION_LOG_EVENT, _WARN, span, event)
         if message and not aloud and self.content.to_store:
             spoken = {semconv.EXCEPTION_MESSAGE: message} if event else {}
             self._apart(span).exception.update(spoken)
@@ -279,21 +284,24 @@ class Recorder:
         context = span.get_span_context()
         return beside.of(context.trace_id, context.span_id)
 
-    def _emit_details(self, span: Span, attributes: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    def _emit(self, name: str, severity: int, span: Span, attributes: Mapping[str, Any]) -> None:
+        """Emit a log event in the context of a span, where somebody takes log events."""
         from opentelemetry._logs import LogRecord, SeverityNumber, get_logger, get_logger_provider
 
         provider = self._logger_provider or get_logger_provider()
         if not is_real(provider):
             provider = own.logger_provider
-        logger = get_logger(self._scope, _version.__version__, provider, semconv.SCHEMA_URL)
-        logger.emit(
+        if provider is None:
+            return
+        level = SeverityNumber(severity)
+        get_logger(self._scope, _version.__version__, provider, semconv.SCHEMA_URL).emit(
             LogRecord(
                 timestamp=time.time_ns(),
                 context=trace.set_span_in_context(span),
-                severity_number=SeverityNumber.DEBUG,
-                severity_text="DEBUG",
-                event_name=semconv.DETAILS_EVENT,
-                attributes={**attributes, **content},
+                severity_number=level,
+                severity_text=level.name,
+                event_name=name,
+                attributes=dict(attributes),
             )
         )
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from nexus_otel import semconv
 from nexus_otel.engine import stainless
 from nexus_otel.engine.instrumentor import Instrumentor
-from nexus_otel.engine.native import native_chosen, remember_choice, silence_helper, silence_native
+from nexus_otel.engine.native import keep_choice, native_chosen, remember_choice, silence_helper, silence_native
 from nexus_otel.engine.target import Call, Target
 from nexus_otel.genai.operations import (
     AskedCall,
@@ -304,6 +304,7 @@ class AnthropicInstrumentor(Instrumentor):
         ("anthropic._response", "AsyncAPIResponse.parse", stainless.observe_parse),
         ("anthropic._base_client", "BaseClient._tracer", silence_native),
         ("anthropic._base_client", "BaseClient._set_open_telemetry", remember_choice),
+        ("anthropic._base_client", "BaseClient._copy_open_telemetry", keep_choice),
         ("anthropic.lib.tools._beta_runner", "start_tool_runner_span", silence_helper),
         ("anthropic.lib.tools._beta_runner", "tool_use_span", silence_helper),
     )
