@@ -21,6 +21,7 @@ from nexus_otel.engine.streams import ABANDONED, CLOSED, Watch, watched
 
 _servers: dict[int, tuple[Any, str | None, int | None]] = {}
 _MAX_SERVERS: Final = 256
+_MAX_KINDS: Final = 1_000
 
 
 def server(client: Any) -> tuple[str | None, int | None]:
@@ -38,15 +39,27 @@ def server(client: Any) -> tuple[str | None, int | None]:
 
 def settle(step: Step, value: Any) -> Any:
     """Return `value` itself; its step ends now, or when the stream or the body that it stands for has been read."""
-    if not isinstance(step, ModelStep):
+    kind = _kinds.get(value.__class__) or _kind(value)
+    if kind == "plain" or not isinstance(step, ModelStep):
         step.done(value)
-    elif is_stream(value):
+    elif kind == "stream":
         observe_stream(step, value)
-    elif hasattr(value, "http_response") and hasattr(value, "parse"):
-        _settle_raw(step, value)
     else:
-        step.done(value)
+        _settle_raw(step, value)
     return value
+
+
+_kinds: dict[type, str] = {}
+
+
+def _kind(value: Any) -> str:
+    """Return what a value is, found out once per class: asking a model for what it lacks is dear."""
+    if len(_kinds) > _MAX_KINDS:
+        _kinds.clear()
+    raw = hasattr(value, "http_response") and hasattr(value, "parse")
+    kind = "stream" if is_stream(value) else "raw" if raw else "plain"
+    _kinds[value.__class__] = kind
+    return kind
 
 
 def is_stream(value: Any) -> bool:

@@ -27,17 +27,19 @@ _REDACTED: Final = "[redacted]"
 
 Redact = Callable[[str], str]
 
+_START: Final = r"(?:\b|(?<=\\[nrtbf])|(?<=\\u[0-9a-f]{4}))"
+"""Where a word begins, in a text and in the JSON of one, where a line break is a backslash and a letter."""
 _SECRETS: Final = {
-    "sk-": r"\bsk-[A-Za-z0-9_-]{16,}",
-    "AKIA": r"\bAKIA[0-9A-Z]{16}\b",
-    "ASIA": r"\bASIA[0-9A-Z]{16}\b",
-    "gh": r"\bgh[pousr]_[A-Za-z0-9]{20,}",
-    "github_pat_": r"\bgithub_pat_[A-Za-z0-9_]{20,}",
-    "xox": r"\bxox[abprs]-[A-Za-z0-9-]{10,}",
-    "eyJ": r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
-    "AIza": r"\bAIza[0-9A-Za-z_-]{35}",
-    "glpat-": r"\bglpat-[A-Za-z0-9_-]{20,}",
-    "nxs_": r"\bnxs_[A-Za-z0-9_-]{8,}",
+    "sk-": _START + r"sk-[A-Za-z0-9_-]{16,}",
+    "AKIA": _START + r"AKIA[0-9A-Z]{16}\b",
+    "ASIA": _START + r"ASIA[0-9A-Z]{16}\b",
+    "gh": _START + r"gh[pousr]_[A-Za-z0-9]{20,}",
+    "github_pat_": _START + r"github_pat_[A-Za-z0-9_]{20,}",
+    "xox": _START + r"xox[abprs]-[A-Za-z0-9-]{10,}",
+    "eyJ": _START + r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
+    "AIza": _START + r"AIza[0-9A-Za-z_-]{35}",
+    "glpat-": _START + r"glpat-[A-Za-z0-9_-]{20,}",
+    "nxs_": _START + r"nxs_[A-Za-z0-9_-]{8,}",
     "Bearer ": r"(?<=Bearer )[A-Za-z0-9_.=-]{16,}",
     "bearer ": r"(?<=bearer )[A-Za-z0-9_.=-]{16,}",
     "PRIVATE KEY": r"-----BEGIN [A-Z ]*PRIVATE KEY-----.{0,8000}?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
@@ -59,6 +61,8 @@ _ANCHORS: Final = {
 One character is found 50 times faster than three (CPython searches for it by `memchr`), and a prompt is searched for
 all of them at each call.
 """
+_ALL_STARTS: Final = tuple(start for starts in _ANCHORS.values() for start, _ in starts)
+_SHORT: Final = 1_000
 _MANY: Final = 400
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,([A-Za-z0-9+/=_-]{65,})")
 
@@ -112,6 +116,8 @@ class Redaction:
 
 def _starts(text: str) -> list[str]:
     """Return the starts of secrets that occur in a text."""
+    if len(text) < _SHORT:
+        return [start for start in _ALL_STARTS if start in text]
     found: list[str] = []
     for anchor, starts in _ANCHORS.items():
         position = text.find(anchor)
@@ -250,7 +256,7 @@ class Content:
         each, left = (STORE_SPAN_BYTES, STORE_SPAN_BYTES) if self.to_store else self._limits
         out: dict[str, Any] = {}
         cut: list[str] = []
-        for name in sorted(values, key=lambda name: _RANK.get(name, 99)):
+        for name in sorted(values, key=_RANK.__getitem__):
             text, shortened = self._one(name, values[name], min(each, left))
             if shortened:
                 cut.append(name)
@@ -262,11 +268,15 @@ class Content:
         return out
 
     def _one(self, name: str, value: Any, limit: int) -> tuple[str | None, bool]:
-        value = self._redaction.hooked(value)
+        if self._redaction.hook is not None:
+            value = self._redaction.hooked(value)
         plain_text = isinstance(value, str) and name in _PLAIN_TEXT
         text = self._redaction.text(value if plain_text else to_json(value))
-        if len(text) <= limit and (text.isascii() or len(text.encode("utf-8", "surrogatepass")) <= limit):
-            return (text if text.isascii() else text.encode("utf-8", "replace").decode()), False
+        if text.isascii():
+            if len(text) <= limit:
+                return text, False
+        elif len(encoded := text.encode("utf-8", "replace")) <= limit:
+            return encoded.decode(), False
         if limit <= 0:
             return None, True
         if plain_text:

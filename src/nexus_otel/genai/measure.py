@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from nexus_otel.genai.operations import Message, Part
 
@@ -15,11 +15,18 @@ def text_bytes(text: str) -> int:
 
 def message_bytes(messages: Iterable[Message]) -> int:
     """Return the UTF-8 length of the texts, arguments and results of messages; nothing is serialised for it."""
-    return sum(_part_bytes(part) for message in messages for part in message.parts)
+    total = 0
+    for message in messages:
+        for part in message.parts:
+            content = part.get("content")
+            if content.__class__ is str and part["type"] == "text":
+                total += len(content) if content.isascii() else text_bytes(content)
+            else:
+                total += sum(_length(value) for key, value in part.items() if key not in _NAMES)
+    return total
 
 
-def _part_bytes(part: Part) -> int:
-    return sum(_length(value) for key, value in part.items() if key not in {"type", "id", "name", "modality"})
+_NAMES: Final = frozenset({"type", "id", "name", "modality"})
 
 
 def _length(value: Any) -> int:

@@ -1,4 +1,8 @@
-"""What a library did, as values: the only words between instrumentors, the engine and the attributes."""
+"""What a library did, as values: the only words between instrumentors, the engine and the attributes.
+
+Nobody changes a value that somebody else made. Those that are made at each call are not frozen, which would cost more
+than all that is done with them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ Part = Mapping[str, Any]
 """One part of a message in the conventions' form: `{"type": "text", "content": ...}`, a tool call, its answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """One message in the conventions' form.
 
@@ -25,7 +29,7 @@ class Message:
     parts: Sequence[Part]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Conversation:
     """What a model call was given to read.
 
@@ -44,7 +48,7 @@ class Conversation:
     opens_run: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Usage:
     """Tokens billed for one model call, as the conventions count: input includes cached, output includes reasoning."""
 
@@ -87,7 +91,7 @@ class Inference:
     history: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AskedCall:
     """A tool call that a model asked for.
 
@@ -102,7 +106,7 @@ class AskedCall:
     arguments: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InferenceResult:
     """What came of a model call.
 
@@ -118,7 +122,7 @@ class InferenceResult:
     id: str | None = None
     model: str | None = None
     finish_reasons: tuple[str, ...] = ()
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     output: Sequence[Message] = ()
     calls: Sequence[AskedCall] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -190,7 +194,7 @@ class Failure:
     code: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """How an operation ended.
 
