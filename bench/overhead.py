@@ -14,6 +14,7 @@ import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ from peers import PEERS, instrument
 Variant = tuple[Callable[[], Any], Callable[[], None], Callable[[], None]]
 
 
-def measured(variants: dict[str, Variant], rounds: int, batch: int) -> dict[str, list[float]]:
-    """Return microseconds of CPU per operation, one figure a round, by variant."""
+def measured(variants: dict[str, Variant], rounds: int, batch: int, flush: Callable[[], Any]) -> dict[str, list[float]]:
+    """Return microseconds of CPU per operation, one figure a round, by variant; export is flushed inside the batch."""
     taken: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds + 1):
         for name, (operation, before, after) in variants.items():
@@ -41,6 +42,7 @@ def measured(variants: dict[str, Variant], rounds: int, batch: int) -> dict[str,
             started = time.process_time()
             for _ in range(batch):
                 operation()
+            flush()
             spent = (time.process_time() - started) / batch * 1e6
             after()
             if number:  # the first round warms up
@@ -62,6 +64,7 @@ class Work:
     provider: Any
     batch: int
     per: int = 1
+    flushed: Any = None
 
     def row(self, peer: str, rounds: int) -> dict[str, Any]:
         """Return what an operation costs over the bare one, by hand and by `peer`."""
@@ -71,7 +74,7 @@ class Work:
             "floor": (self.floor, nothing, nothing),
             "ours": (self.bare, on, off),
         }
-        taken = measured(variants, rounds, self.batch)
+        taken = measured(variants, rounds, self.batch, (self.flushed or self.provider).force_flush)
         floor, ours = (
             statistics.median(a - b for a, b in zip(taken[which], taken["bare"], strict=True)) / self.per
             for which in ("floor", "ours")
@@ -80,7 +83,18 @@ class Work:
         return {"work": self.name, "floor_us": round(floor, 2), "ours_us": round(ours, 2), "ratio": ratio}
 
 
-def works(batch: int) -> list[Work]:
+def spooling() -> Any:
+    """Return a provider as we make it: spans are encoded and written to disk as they begin and end."""
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from nexus_otel.export.spool import Spool, SpoolProcessor
+
+    made = TracerProvider(shutdown_on_exit=False)
+    made.add_span_processor(SpoolProcessor(Spool.open(Path(tempfile.mkdtemp()))))
+    return made
+
+
+def works(batch: int, peer: str) -> list[Work]:
     """Return what is measured."""
     sdk = workloads.client()
     on, off = workloads.provider(), workloads.provider(sampled=False)
@@ -93,6 +107,11 @@ def works(batch: int) -> list[Work]:
     fewer = max(10, batch // 10)
     return [
         Work("model call", call, workloads.by_hand(call, short, tracer), on, batch),
+        *(
+            [Work("through the spool", call, workloads.by_hand(call, short, tracer), spooling(), batch, flushed=on)]
+            if peer == "nexus"
+            else []
+        ),
         Work("50 KB prompt", large, workloads.by_hand(large, long, tracer), on, batch),
         Work("sampled out", call, workloads.by_hand(call, short, silent), off, batch),
         Work("run of one call", offered, workloads.by_hand(offered, agent, tracer), on, batch),
@@ -109,7 +128,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
 
-    rows = [work.row(options.peer, options.rounds) for work in works(options.batch)]
+    rows = [work.row(options.peer, options.rounds) for work in works(options.batch, options.peer)]
     if options.json:
         print(json.dumps({"peer": options.peer, "rows": rows}))
         return
