@@ -102,11 +102,11 @@ class Runs:
             self._check_process()
             run = self._continued(request)
             if run is None:
-                run = self._opened(recorder, request, now_ns)
+                run = self._opened(recorder, request)
             if run is None:
                 return self._aside(request)
             self._answer(run, request.answers, now_ns)
-            self._advance(run, request, now_ns)
+            self._advance(run, request)
         _last_run.set(weakref.ref(run))
         return Place(run, run.context)
 
@@ -149,7 +149,7 @@ class Runs:
                     return [run]
         return []
 
-    def _opened(self, recorder: Recorder, request: Request, now_ns: int) -> Run | None:
+    def _opened(self, recorder: Recorder, request: Request) -> Run | None:
         conversation = request.conversation
         if not conversation.tools or not conversation.opens_run or has_agent(request.ambient):
             return None
@@ -157,10 +157,11 @@ class Runs:
         parent = self._awaiting_parent(request, signature)
         base = request.ambient if parent is None else _under(parent, request)
         agent = AgentRun(agent_name())
-        span = recorder.start_agent(agent, base, self._links(request), now_ns)
+        span = recorder.start_agent(agent, base, self._links(request))
+        start_ns = getattr(span, "start_time", None) or time.time_ns()
         ambient = trace.get_current_span(base).get_span_context()
         context = trace.set_span_in_context(span, request.ambient)
-        run = Run(agent, recorder, span, context, ambient, request.operation.client, signature, now_ns, parent)
+        run = Run(agent, recorder, span, context, ambient, request.operation.client, signature, start_ns, parent)
         self._open[id(run)] = run
         self._at_exit()
         if ambient.is_valid:
@@ -210,7 +211,7 @@ class Runs:
         found = next((self._finished[key] for key in keys if key in self._finished), None)
         return [Link(found)] if found is not None else []
 
-    def _advance(self, run: Run, request: Request, now_ns: int) -> None:
+    def _advance(self, run: Run, request: Request) -> None:
         self._forget_prefix(run)
         if request.prefixes:
             run.prefix, run.prefix_length = request.prefixes[-1], len(request.prefixes)
@@ -219,7 +220,7 @@ class Runs:
         run.in_flight += 1
         run.resumable = False
         run.failed = None
-        run.last_ns = now_ns
+        run.last_ns = time.time_ns()
         for above in run.upwards():
             above.totals.steps += 1
         self._open.move_to_end(id(run))

@@ -92,11 +92,11 @@ class Recorder:
         """Set what is known of a model call before it is made on a span that somebody else started."""
         span.set_attributes(of.inference_start(operation))
 
-    def start_agent(self, run: AgentRun, parent: Context | None, links: list[Link], start_ns: int) -> Span:
+    def start_agent(self, run: AgentRun, parent: Context | None, links: list[Link]) -> Span:
         """Start the span of an agent run."""
         name = f"{semconv.INVOKE_AGENT} {run.name}" if run.name else semconv.INVOKE_AGENT
         attributes = of.agent_start(run)
-        return self._tracer.start_span(name, parent, SpanKind.INTERNAL, attributes, links, start_ns)
+        return self._tracer.start_span(name, parent, SpanKind.INTERNAL, attributes, links)
 
     def start_tool(
         self,
