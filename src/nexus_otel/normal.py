@@ -6,6 +6,7 @@ linear on a bounded prefix.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import secrets
@@ -13,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
+
+from nexus_otel._guard import quietly
 
 PREFIX_CHARACTERS: Final = 2_000
 """How much of a long value is normalised; the rest counts by its length and raw hash."""
@@ -41,35 +44,47 @@ def normalise(value: Any) -> str:
     and times are dropped, UUIDs, long hex, ISO times and epoch numbers inside strings are masked, space and case
     are folded.
     """
-    return json.dumps(_normal(_parsed(value), 0), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return json.dumps(_Normal().of(_parsed(value), 0), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _parsed(value: Any) -> Any:
     for _ in range(2):
-        if not isinstance(value, str) or value[:1] not in '{["' or not value:
+        if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "[", '"'):
             break
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
     return value
 
 
-def _normal(value: Any, depth: int) -> Any:
-    if isinstance(value, str):
-        return _normal_text(value)
-    if isinstance(value, bool) or value is None or isinstance(value, int):
-        return value
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
-    if depth > 32:  # noqa: PLR2004 - deeper than any schema; a cycle ends here too
-        return "..."
-    if isinstance(value, Mapping):
-        kept = ((str(key), item) for key, item in value.items())
-        return {key: _normal(item, depth + 1) for key, item in kept if not _VOLATILE_KEY.search(key)}
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return [_normal(item, depth + 1) for item in value]
-    return type(value).__name__
+_MAX_DEPTH: Final = 32
+_MAX_VALUES: Final = 10_000
+
+
+class _Normal:
+    """One normalisation; bounded in depth and in values, for a value may hold itself, more than once."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_VALUES
+
+    def of(self, value: Any, depth: int) -> Any:
+        """Return `value` without what does not matter."""
+        self._left -= 1
+        if isinstance(value, str):
+            return _normal_text(value)
+        if isinstance(value, bool) or value is None or isinstance(value, int):
+            return value
+        if isinstance(value, float):
+            return int(value) if value.is_integer() else value
+        if depth > _MAX_DEPTH or self._left < 0:
+            return "..."
+        if isinstance(value, Mapping):
+            kept = ((str(key), item) for key, item in itertools.islice(value.items(), _MAX_VALUES))
+            return {key: self.of(item, depth + 1) for key, item in kept if not _VOLATILE_KEY.search(key)}
+        if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+            return [self.of(item, depth + 1) for item in itertools.islice(value, _MAX_VALUES)]
+        return type(value).__name__
 
 
 def _normal_text(text: str) -> str:
@@ -133,7 +148,7 @@ _ERROR_START = re.compile(
     r"\W{0,8}(?:<(?:tool_use_)?error>|\[error\]|"
     r"(?:an? |the )?(?:unexpected |internal |unhandled |fatal |runtime |tool |execution )?"
     r"(?:error|exception|traceback|failed|failure|fatal|fehler|erreur|ошибка|错误|エラー)\b(?!s?[- ]free)(?:[:!. ]|$)"
-    r"|[A-Z]\w*(?:Error|Exception|Declined|Timeout|Warning|NotFound|Denied|Exceeded)\b\s*[:(]"
+    r"|(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Declined|Timeout|Warning|NotFound|Denied|Exceeded)\b\s*[:(]"
     r"|(?:HTTP(?:/\d(?:\.\d)?)?|status(?: code)?)[ :]*[45]\d\d\b"
     r"|[45]\d\d (?:bad request|unauthorized|forbidden|not found|too many|internal|bad gateway|service|gateway)"
     r"|(?:exit(?:ed)?(?: with)?(?: code| status)|return(?:ed)? code)[ :]*-?[1-9]"
@@ -169,7 +184,7 @@ def tool_failure(tool: str, answer: Any) -> ToolFailure | None:
     `status` of error, failed or failure, or a numeric status of 400 to 599; a text fails only by how it starts.
     """
     for form in (*_forms.get(tool, ()), *_forms.get("*", ())):
-        if form(answer):
+        if quietly(form, answer):
             return ToolFailure("field", "registered form")
     value = _parsed(answer[:PREFIX_CHARACTERS] if isinstance(answer, str) else answer)
     if isinstance(value, Mapping):
@@ -248,7 +263,7 @@ def answer_form(answer: Any) -> str:
         value = value.get("status", value.get("state", value)) if value else None
     if value is None or value in ("", [], {}):
         return "empty"
-    text = value if isinstance(value, str) else json.dumps(_normal(value, 0), ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(_Normal().of(value, 0), ensure_ascii=False)
     if len(text) > _SMALL:
         return "other"
     if not text.strip():

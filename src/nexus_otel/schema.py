@@ -34,11 +34,22 @@ def schema_errors(schema: Any, arguments: Any) -> tuple[str, ...] | None:
     """
     if not isinstance(schema, Mapping) or not schema:
         return None
+    arguments = _object(arguments)
     if not isinstance(arguments, Mapping):
         return ("type:",)
     if _plainly_valid(schema, arguments):
         return ()
     return _checked(schema, arguments)
+
+
+def _object(arguments: Any) -> Any:
+    """Return arguments given as the JSON of an object as that object: so libraries hand them on."""
+    if not isinstance(arguments, str) or len(arguments) > MAX_ARGUMENT_BYTES:
+        return arguments
+    try:
+        return json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
 
 
 def _plainly_valid(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool:
@@ -64,7 +75,8 @@ def _plainly_valid(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> b
 def _is_primitive(schema: Any, value: Any) -> bool:
     if not isinstance(schema, Mapping) or not _ANNOTATIONS.issuperset(schema):
         return False
-    kinds = _PRIMITIVES.get(schema.get("type", ""))
+    kind = schema.get("type")
+    kinds = _PRIMITIVES.get(kind) if isinstance(kind, str) else None
     if kinds is None or not isinstance(value, kinds):
         return False
     return not isinstance(value, bool) or bool in kinds
@@ -80,11 +92,14 @@ def _checked(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[s
     validator = _validator(text)
     if validator is None:
         return None
-    found = []
-    for error in validator.iter_errors(arguments):
-        found.extend(_described(error))
-        if len(found) >= _MAX_ERRORS:
-            break
+    found: list[str] = []
+    try:
+        for error in validator.iter_errors(arguments):
+            found.extend(_described(error))
+            if len(found) >= _MAX_ERRORS:
+                break
+    except Exception:  # noqa: BLE001 - a reference that leads nowhere, a schema that is none: it cannot be checked
+        return None
     return tuple(dict.fromkeys(found + _unknown_keys(schema, arguments)))[:_MAX_ERRORS]
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -75,9 +76,30 @@ def test_the_order_of_keys_and_the_form_do_not_matter(value):
     assert normalise(json.dumps(value, indent=3)) == normalise(value)
 
 
-@given(st.from_type(object) | st.binary() | st.text(st.characters(exclude_categories=())) | json_values)
+@given(st.binary() | st.floats() | st.text(st.characters(exclude_categories=())) | json_values | st.sets(st.integers()))
 def test_any_value_can_be_normalised(value):
     json.loads(normalise(value))
+
+
+class Many(Sequence):
+    """Has as many items as it says, and counts how many are looked at."""
+
+    seen = 0
+
+    def __len__(self):
+        return 1_000_000
+
+    def __getitem__(self, index):
+        if index >= len(self):
+            raise IndexError
+        self.seen += 1
+        return index
+
+
+def test_a_long_sequence_is_not_read_to_its_end():
+    many = Many()
+    normalise(many)
+    assert many.seen < 100_000
 
 
 def knot():
@@ -111,9 +133,10 @@ def test_hashes_are_sixteen_hex_digits():
 
 def test_vectors_of_hashes():
     hasher = Hasher(b"key")
-    assert hasher.arguments("find", {"bird": "wren"}) == "cefe3b9d5f3f5e37"
-    assert hasher.result("find", "in the cage") == "e6ea8a7ce6bcba34"
-    assert hasher.text("a", "b") == "0baa4a7b4a3e9bb0"
+    assert hasher.text("a", "b") == "d90f7747a0ec28b6"
+    assert hasher.arguments("find", {"bird": "wren"}) == "c6f2b9541f02d7d9"
+    assert hasher.result("find", "in the cage") == "c07f37935171dfd4"
+    assert hasher.result("find", "x" * 2_000 + "tail") == "14f85b89da2f9628"
 
 
 def test_hashes_are_the_same_in_every_process():
@@ -215,7 +238,6 @@ WENT_WELL = [
     "0 errors, 0 warnings",
     "No errors found",
     "no error",
-    "The error rate is 2 %",
     "2026-01-01 ERROR something in a log line",
     "def error(): pass",
     "errors = []",

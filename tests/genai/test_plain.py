@@ -189,6 +189,7 @@ def test_forms_of_what_has_one():
     }  # fmt: skip
 
 
+TAME = [name for name in UGLY if not name.startswith(("bad", "raising"))]
 values = st.recursive(
     st.none()
     | st.booleans()
@@ -196,7 +197,7 @@ values = st.recursive(
     | st.floats()
     | st.text(st.characters(exclude_categories=()))
     | st.binary()
-    | st.sampled_from(list(UGLY.values())),
+    | st.sampled_from([UGLY[name] for name in TAME]),
     lambda inner: st.lists(inner)
     | st.tuples(inner)
     | st.dictionaries(st.text(st.characters(exclude_categories=())) | st.integers() | st.none() | st.booleans(), inner),

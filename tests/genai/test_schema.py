@@ -97,7 +97,7 @@ def test_a_foreign_pattern_is_not_run():
 
 def test_properties_that_are_called_like_rules_are_kept():
     schema = {**of(pattern={"type": "string"}, format={"type": "integer"}), "required": ["pattern"]}
-    assert schema_errors(schema, {"format": "x"}) == ("required:pattern", "type:format")
+    assert set(schema_errors(schema, {"format": "x"})) == {"required:pattern", "type:format"}
 
 
 def test_a_schema_that_holds_itself_comes_to_an_end():

@@ -106,7 +106,7 @@ def output_messages(of: Sequence[Message], reasons: Sequence[str], *, with_reaso
     out = messages(of)
     if with_reasons:
         for index, message in enumerate(out):
-            message["finish_reason"] = reasons[index] if index < len(reasons) else None
+            message["finish_reason"] = reasons[index] if index < len(reasons) else "error"
     return out
 
 

@@ -20,6 +20,8 @@ from nexus_otel.genai.plain import to_json, to_plain
 STORE_SPAN_BYTES: Final = 8 * 1024 * 1024
 """Most content of one span in the local store."""
 _MESSAGE_BYTES: Final = 4_096
+_LEAST: Final = 64
+"""Fewer bytes hold nothing that is worth to be kept."""
 _BLOB_KEPT: Final = 64
 """A blob no longer than its own description is kept as it is."""
 _SMALL_PARTS: Final = frozenset({"text", "reasoning", "tool_call"})
@@ -42,7 +44,7 @@ _SECRETS: Final = {
     "nxs_": _START + r"nxs_[A-Za-z0-9_-]{8,}",
     "Bearer ": r"(?<=Bearer )[A-Za-z0-9_.=-]{16,}",
     "bearer ": r"(?<=bearer )[A-Za-z0-9_.=-]{16,}",
-    "PRIVATE KEY": r"-----BEGIN [A-Z ]*PRIVATE KEY-----.{0,8000}?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+    "PRIVATE KEY": r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"]*?(?:-----END [A-Z ]*PRIVATE KEY-----|(?=\")|\Z)",
 }
 """How a secret starts, and the whole of it."""
 _ANCHORS: Final = {
@@ -71,7 +73,7 @@ class Redaction:
     """Replaces keys and tokens in texts by `[redacted]`; patterns run only where their first characters occur."""
 
     def __init__(self, extra: Iterable[str] = (), hook: Redact | None = None) -> None:
-        self._known = {start: re.compile(pattern, re.DOTALL) for start, pattern in _SECRETS.items()}
+        self._known = {start: re.compile(pattern, re.ASCII) for start, pattern in _SECRETS.items()}
         self._extra = [re.compile(pattern) for pattern in extra]
         self.hook = hook
 
@@ -92,6 +94,11 @@ class Redaction:
                 f"NEXUS_REDACT={settings.redact!r}: expected a file with a regular expression a line ({error})"
             ) from None
 
+    @property
+    def by_text(self) -> bool:
+        """Whether each text has to be looked at by itself: what the user adds may match more than a text."""
+        return self.hook is not None or bool(self._extra)
+
     def text(self, text: str) -> str:
         """Return `text` without secrets; works on JSON text too, for no secret holds a quote."""
         for start in _starts(text):
@@ -99,19 +106,22 @@ class Redaction:
                 text = _DATA_URL.sub(lambda m: f"data:{m[1]};{_described_blob(m[2])}", text)
             else:
                 text = self._known[start].sub(_REDACTED, text)
-        for pattern in self._extra:
-            text = pattern.sub(_REDACTED, text)
         return text
 
-    def hooked(self, value: Any) -> Any:
-        """Return `value` with the user's hook applied to each text in it; where it fails, nothing of it is kept."""
-        if self.hook is None:
-            return value
+    def value(self, value: Any) -> Any:
+        """Return `value` with the user's hook and patterns applied to each text; where that fails, nothing of it."""
         try:
-            return _mapped(to_plain(value), self.hook)
+            return _mapped(to_plain(value), self._users, structure=True)
         except Exception as error:  # noqa: BLE001 - a failing hook must not let content through
             report("running the redact hook", error)
             return _REDACTED
+
+    def _users(self, text: str) -> str:
+        if self.hook is not None:
+            text = str(self.hook(text))
+        for pattern in self._extra:
+            text = pattern.sub(_REDACTED, text)
+        return text
 
 
 def _starts(text: str) -> list[str]:
@@ -132,14 +142,25 @@ def _starts(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _mapped(value: Any, function: Redact) -> Any:
+def _mapped(value: Any, function: Redact, *, structure: bool) -> Any:
+    """Return `value` with `function` applied to its texts; `structure`: but not to what makes a message a message."""
     if isinstance(value, str):
         return str(function(value))
     if isinstance(value, dict):
-        return {key: _mapped(item, function) for key, item in value.items()}
+        return {
+            key: item
+            if structure and key in _STRUCTURE
+            else _mapped(item, function, structure=structure and key not in _GIVEN)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
-        return [_mapped(item, function) for item in value]
+        return [_mapped(item, function, structure=structure) for item in value]
     return value
+
+
+_STRUCTURE: Final = frozenset({"role", "type", "id", "name", "modality", "mime_type", "finish_reason"})
+_GIVEN: Final = frozenset({"arguments", "response", "parameters"})
+"""Where a message holds values of the user's, whose keys mean nothing to us."""
 
 
 def _described_blob(data: str) -> str:
@@ -257,31 +278,33 @@ class Content:
         out: dict[str, Any] = {}
         cut: list[str] = []
         for name in sorted(values, key=_RANK.__getitem__):
-            text, shortened = self._one(name, values[name], min(each, left))
+            text, size, shortened = self._one(name, values[name], min(each, left))
             if shortened:
                 cut.append(name)
             if text is not None:
                 out[name] = text
-                left -= len(text)
+                left -= size
         if cut:
             out[semconv.TRUNCATED] = cut
         return out
 
-    def _one(self, name: str, value: Any, limit: int) -> tuple[str | None, bool]:
-        if self._redaction.hook is not None:
-            value = self._redaction.hooked(value)
+    def _one(self, name: str, value: Any, limit: int) -> tuple[str | None, int, bool]:
+        """Return one content attribute, its size in bytes, and whether it was shortened."""
+        if self._redaction.by_text:
+            value = self._redaction.value(value)
         plain_text = isinstance(value, str) and name in _PLAIN_TEXT
         text = self._redaction.text(value if plain_text else to_json(value))
         if text.isascii():
-            if len(text) <= limit:
-                return text, False
-        elif len(encoded := text.encode("utf-8", "replace")) <= limit:
-            return encoded.decode(), False
-        if limit <= 0:
-            return None, True
-        if plain_text:
-            return _cut_text(text, limit), True
-        return self._redaction.text(fitted(value, limit)), True
+            size = len(text)
+        else:
+            encoded = text.encode("utf-8", "replace")
+            text, size = encoded.decode(), len(encoded)
+        if size <= limit:
+            return text, size, False
+        if limit < _LEAST:
+            return None, 0, True
+        short = _cut_text(text, limit) if plain_text else fitted(orjson.loads(text), limit)
+        return short, len(short.encode()), True
 
     def structured(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return content as objects, for log events: redacted, within the limits."""
@@ -293,7 +316,7 @@ class Content:
 
     def message(self, text: str) -> str:
         """Return the text of an error, redacted and short enough for a status."""
-        clean = self._redaction.text(str(self._redaction.hooked(text)))
+        clean = self._redaction.text(str(self._redaction.value(text)) if self._redaction.by_text else text)
         return clean if len(clean) <= _MESSAGE_BYTES else _cut_text(clean, _MESSAGE_BYTES)
 
 

@@ -22,21 +22,26 @@ def message_bytes(messages: Iterable[Message]) -> int:
             if content.__class__ is str and part["type"] == "text":
                 total += len(content) if content.isascii() else text_bytes(content)
             else:
-                total += sum(_length(value) for key, value in part.items() if key not in _NAMES)
+                total += sum(_length(value, 0) for key, value in part.items() if key not in _NAMES)
     return total
 
 
 _NAMES: Final = frozenset({"type", "id", "name", "modality"})
 
 
-def _length(value: Any) -> int:
+_MAX_DEPTH: Final = 16
+
+
+def _length(value: Any, depth: int) -> int:
     if isinstance(value, str):
         return text_bytes(value)
+    if depth > _MAX_DEPTH:
+        return 0
     if isinstance(value, Mapping):
-        return sum(len(str(key)) + _length(item) for key, item in value.items())
+        return sum(len(str(key)) + _length(item, depth + 1) for key, item in value.items())
     if isinstance(value, list | tuple):
-        return sum(_length(item) for item in value)
-    return 0 if value is None else len(str(value))
+        return sum(_length(item, depth + 1) for item in value)
+    return len(str(value)) if isinstance(value, int | float) else 0
 
 
 def fingerprints(messages: Sequence[Message]) -> list[int]:
@@ -63,9 +68,11 @@ def _key(part: Part) -> int:
     return hash(kind)
 
 
-def _frozen(value: Any) -> Any:
+def _frozen(value: Any, depth: int = 0) -> Any:
+    if depth > _MAX_DEPTH:
+        return None
     if isinstance(value, Mapping):
-        return tuple((key, _frozen(item)) for key, item in value.items())
+        return tuple((str(key), _frozen(item, depth + 1)) for key, item in value.items())
     if isinstance(value, list | tuple):
-        return tuple(_frozen(item) for item in value)
+        return tuple(_frozen(item, depth + 1) for item in value)
     return value if isinstance(value, str | int | float | bool) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from nexus_otel._guard import quietly
 
 MAX_DEPTH: Final = 24
 MAX_ITEMS: Final = 10_000
+MAX_VALUES: Final = 100_000
 _OPTIONS: Final = orjson.OPT_NON_STR_KEYS
 
 
@@ -23,41 +25,61 @@ def to_json(value: Any) -> str:
         return orjson.dumps(to_plain(value), option=_OPTIONS).decode()
 
 
-def to_plain(value: Any, depth: int = 0) -> Any:
+def to_plain(value: Any) -> Any:
     """Return `value` in dicts, lists, texts and numbers that JSON can hold."""
-    if value is None or isinstance(value, bool | float):
-        return value
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else str(value)
-    if depth >= MAX_DEPTH:
-        return "..."
-    if isinstance(value, Mapping):
-        pairs = list(value.items())[:MAX_ITEMS]
-        return {str(to_plain(key, MAX_DEPTH)): to_plain(item, depth + 1) for key, item in pairs}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [to_plain(item, depth + 1) for item in list(value)[:MAX_ITEMS]]
-    return to_plain(_plain_once(value), depth + 1)
+    return _Plain().of(value, 0)
+
+
+class _Plain:
+    """One conversion; bounded in depth and in values, for a value may hold itself, more than once."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+
+    def of(self, value: Any, depth: int) -> Any:
+        """Return a value and all in it."""
+        self._left -= 1
+        if value is None or isinstance(value, bool | float):
+            return value
+        if isinstance(value, str):
+            return value if value.isascii() else value.encode("utf-8", "replace").decode()
+        if isinstance(value, int):
+            return value if -(2**63) <= value < 2**63 else str(value)
+        if depth >= MAX_DEPTH or self._left < 0:
+            return "..."
+        found = quietly(self._inside, value, depth)
+        return _name(value) if found is None else found
+
+    def _inside(self, value: Any, depth: int) -> Any:
+        if isinstance(value, Mapping):
+            pairs = itertools.islice(value.items(), MAX_ITEMS)
+            return {str(self.of(key, MAX_DEPTH)): self.of(item, depth + 1) for key, item in pairs}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.of(item, depth + 1) for item in itertools.islice(value, MAX_ITEMS)]
+        return self.of(_plain_once(value), depth + 1)
 
 
 def _plain_once(value: Any) -> Any:
     """Return one level of an object that JSON does not know, as something it may know."""
-    dump = getattr(type(value), "model_dump", None)
-    if dump is not None:
-        plain = quietly(_dumped, value)
-        if plain is not None:
-            return plain
+    found = quietly(_one_level, value)
+    return _name(value) if found is None else found
+
+
+def _one_level(value: Any) -> Any:
+    if hasattr(type(value), "model_dump"):
+        return _dumped(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
     if isinstance(value, Mapping):
-        return dict(list(value.items())[:MAX_ITEMS])
+        return dict(itertools.islice(value.items(), MAX_ITEMS))
     if isinstance(value, Sequence | set | frozenset):
-        return list(value)[:MAX_ITEMS]
-    if isinstance(value, int):
-        return str(value)
+        return list(itertools.islice(value, MAX_ITEMS))
+    return str(int(value)) if isinstance(value, int) else None
+
+
+def _name(value: Any) -> str:
     return f"<{type(value).__name__}>"
 
 
