@@ -229,7 +229,10 @@ def test_an_official_instrumentation_is_told_that_ours_owns_the_call(monkeypatch
 
 def test_a_tool_span_of_the_application_is_not_doubled():
     attributes = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "add"}
-    with instrumented(ToyInstrumentor) as seen, seen.tracer.start_as_current_span("execute_tool add", attributes=attributes):
+    with (
+        instrumented(ToyInstrumentor) as seen,
+        seen.tracer.start_as_current_span("execute_tool add", attributes=attributes),
+    ):
         Tool().call({"n": 1})
     assert seen.names == {"execute_tool add": 1}
 

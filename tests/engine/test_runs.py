@@ -391,7 +391,9 @@ def test_conversations_that_alternate_in_one_thread_stay_apart(seen):
     histories = {left: [user("left")], right: [user("right")]}
     for model in [left, right] * 3:
         histories[model] += answers(model.ask(histories[model]))
-    assert traces(seen) == {tuple(sorted({ROOT: 1, "chat toy-1": 3, "execute_tool add": 1, "execute_tool wait": 1}.items())): 2}
+    assert traces(seen) == {
+        tuple(sorted({ROOT: 1, "chat toy-1": 3, "execute_tool add": 1, "execute_tool wait": 1}.items())): 2
+    }
     assert [values(span)["nexus.run.steps"] for span in seen.all(ROOT)] == [3, 3]
 
 

@@ -223,9 +223,7 @@ class ToyInstrumentor(Instrumentor):
     package = "toy"
     requires = ("toy >= 1",)
     targets = (
-        Target(
-            module=__name__, name="Model.ask", request=model_request, response=model_response, failure=failure
-        ),
+        Target(module=__name__, name="Model.ask", request=model_request, response=model_response, failure=failure),
         Target(
             module=__name__, name="Model.ask_async", request=model_request, response=model_response, failure=failure
         ),

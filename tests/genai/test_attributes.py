@@ -184,7 +184,11 @@ def test_facts_of_an_answer():
 )
 def test_facts_of_a_failed_answer(result, how, kind):
     facts = of.tool_end("t", result, HASHER)
-    assert (facts["nexus.tool.failed"], facts["nexus.tool.failed.how"], facts["nexus.tool.error.class"]) == (True, how, kind)
+    assert (facts["nexus.tool.failed"], facts["nexus.tool.failed.how"], facts["nexus.tool.error.class"]) == (
+        True,
+        how,
+        kind,
+    )
     assert len(facts["nexus.tool.error.hash"]) == 16
 
 
@@ -279,7 +283,12 @@ def test_other_histories_have_other_fingerprints(other):
 
 
 def test_content_that_cannot_be_hashed_is_no_error():
-    assert len(fingerprints([Message("user", [answer("1", [{"a": {1, 2}}, object()]), {"type": "text", "content": None}])])) == 1
+    assert (
+        len(
+            fingerprints([Message("user", [answer("1", [{"a": {1, 2}}, object()]), {"type": "text", "content": None}])])
+        )
+        == 1
+    )
 
 
 @given(st.text(st.characters(exclude_categories=())))
@@ -328,5 +337,7 @@ def test_the_metrics_are_those_of_the_conventions():
 
 
 def test_the_buckets_are_those_of_the_conventions():
-    assert semconv.SECONDS == pytest.approx([0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92])
+    assert semconv.SECONDS == pytest.approx(
+        [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
+    )
     assert semconv.TOKENS == tuple(4.0**n for n in range(14))

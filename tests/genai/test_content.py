@@ -136,7 +136,7 @@ def test_keys_and_tokens_are_redacted(secret, around):
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-@pytest.mark.parametrize("before", ["", " ", "\n", "\t", "\"", "'", "=", "键", "\\", "\r\n", "\x00"], ids=repr)
+@pytest.mark.parametrize("before", ["", " ", "\n", "\t", '"', "'", "=", "键", "\\", "\r\n", "\x00"], ids=repr)
 def test_keys_and_tokens_are_redacted_in_captured_messages(secret, before):
     captured = content().capture({INPUT: said(f"use this:{before}{secret}")})[INPUT]
     assert secret not in captured
@@ -197,7 +197,9 @@ def test_many_anchors_are_no_hindrance(noise):
 def test_further_patterns_come_from_a_file(tmp_path):
     path = tmp_path / "patterns"
     path.write_text("# customers\nK-\\d{4}\n\nsecret\n")
-    assert content(NEXUS_REDACT=str(path)).capture({RESULT: "K-1234 is a secret"}) == {RESULT: "[redacted] is a [redacted]"}
+    assert content(NEXUS_REDACT=str(path)).capture({RESULT: "K-1234 is a secret"}) == {
+        RESULT: "[redacted] is a [redacted]"
+    }
 
 
 @pytest.mark.parametrize("text", [None, "(", b"\xff\xfe"], ids=["missing", "no pattern", "no text"])
@@ -220,7 +222,9 @@ def test_a_pattern_of_the_user_s_keeps_the_json_valid(tmp_path):
 
 
 def test_the_hook_sees_each_text():
-    captured = content(lambda text: text.replace("Rome", "a city")).capture({INPUT: said("Rome", "to Rome"), RESULT: "Rome"})
+    captured = content(lambda text: text.replace("Rome", "a city")).capture(
+        {INPUT: said("Rome", "to Rome"), RESULT: "Rome"}
+    )
     assert texts(captured[INPUT]) == ["a city", "to a city"]
     assert captured[RESULT] == "a city"
 

@@ -124,7 +124,6 @@ def test_a_knot_comes_to_an_end():
 # -- hashes ------------------------------------------------------------------------------------------------------------
 
 
-
 def test_hashes_are_sixteen_hex_digits():
     found = Hasher(b"key").arguments("find", {"bird": "wren"})
     assert len(found) == 16
@@ -168,7 +167,9 @@ def test_a_long_key_is_cut_to_what_the_hash_takes():
     assert Hasher(b"k" * 100).text("a") == Hasher(b"k" * 64).text("a")
 
 
-@pytest.mark.parametrize("make", [lambda rest: "x" * 2_000 + rest, lambda rest: {"a": "x" * 2_000 + rest}], ids=["text", "object"])
+@pytest.mark.parametrize(
+    "make", [lambda rest: "x" * 2_000 + rest, lambda rest: {"a": "x" * 2_000 + rest}], ids=["text", "object"]
+)
 def test_equal_heads_are_not_equal_answers(make):
     hasher = Hasher(b"key")
     hashes = {hasher.result("t", make(rest)) for rest in ("", "a", "b", "ab", "y" * 50_000, "y" * 50_001)}
@@ -380,7 +381,15 @@ def test_what_is_no_overflow(text):
 
 # -- time --------------------------------------------------------------------------------------------------------------
 
-HOSTILE = ["'" * 100_000, "0x" * 50_000, "A" * 100_000 + ":", "a.b." * 30_000, " \n" * 50_000, "1" * 100_000, "-" * 100_000]
+HOSTILE = [
+    "'" * 100_000,
+    "0x" * 50_000,
+    "A" * 100_000 + ":",
+    "a.b." * 30_000,
+    " \n" * 50_000,
+    "1" * 100_000,
+    "-" * 100_000,
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))

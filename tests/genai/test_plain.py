@@ -198,9 +198,13 @@ values = st.recursive(
     | st.text(st.characters(exclude_categories=()))
     | st.binary()
     | st.sampled_from([UGLY[name] for name in TAME]),
-    lambda inner: st.lists(inner)
-    | st.tuples(inner)
-    | st.dictionaries(st.text(st.characters(exclude_categories=())) | st.integers() | st.none() | st.booleans(), inner),
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner)
+        | st.dictionaries(
+            st.text(st.characters(exclude_categories=())) | st.integers() | st.none() | st.booleans(), inner
+        )
+    ),
     max_leaves=20,
 )
 
@@ -216,7 +220,11 @@ def test_any_value_becomes_plain(value):
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=10,
 )
@@ -250,7 +258,9 @@ def deep(levels):
     return value
 
 
-@pytest.mark.parametrize("make", [knot, ring, lambda: deep(100), lambda: deep(100_000)], ids=["knot", "ring", "deep", "deeper"])
+@pytest.mark.parametrize(
+    "make", [knot, ring, lambda: deep(100), lambda: deep(100_000)], ids=["knot", "ring", "deep", "deeper"]
+)
 def test_cycles_and_depths_come_to_an_end(make):
     with within(2):
         json.loads(to_json(make()))

@@ -145,12 +145,19 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["type", "properties", "required", "enum", "items", "$ref", "anyOf"]), json_values), json_values)
+@given(
+    st.dictionaries(st.sampled_from(["type", "properties", "required", "enum", "items", "$ref", "anyOf"]), json_values),
+    json_values,
+)
 def test_no_schema_raises(schema, arguments):
     assert isinstance(schema_errors(schema, arguments), tuple | None)
 
 
-@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.none() | st.booleans() | st.integers() | st.floats() | st.text()))
+@given(
+    st.dictionaries(
+        st.sampled_from(["a", "b", "c"]), st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+    )
+)
 def test_the_short_way_says_what_the_validator_says(arguments):
     schema = {
         "type": "object",

@@ -148,7 +148,9 @@ SYSTEM, INPUT, OUTPUT, DEFINITIONS = (
 )
 
 
-def chat(*leave_out: str, parent: str | None = None, content: tuple[str, ...] = (SYSTEM, INPUT, OUTPUT), **more: Any) -> Expected:
+def chat(
+    *leave_out: str, parent: str | None = None, content: tuple[str, ...] = (SYSTEM, INPUT, OUTPUT), **more: Any
+) -> Expected:
     """The span of a model call that went well; `more` by the name's end, with `_` for a dot."""
     attributes = {
         "gen_ai.operation.name": "chat",
@@ -220,7 +222,9 @@ def tool(*leave_out: str, **more: Any) -> Expected:
     }
     content = ("gen_ai.tool.call.arguments", "gen_ai.tool.call.result")
     left = {name: value for name, value in attributes.items() if name not in leave_out}
-    return Expected(name="execute_tool find", attributes=left, kind=SpanKind.INTERNAL, parent=AGENT_SPAN, content=content)
+    return Expected(
+        name="execute_tool find", attributes=left, kind=SpanKind.INTERNAL, parent=AGENT_SPAN, content=content
+    )
 
 
 def tool_loop(ran: bool = False, **streamed: Any) -> tuple[Expected, ...]:
@@ -448,7 +452,11 @@ LOOPS = (
 REFUSED = Failure(400, "invalid_request_error", f"The {CANARY} is not allowed.")
 FAILURES = (
     Case(
-        id="refused", call=create, steps=[REFUSED], spans=[failed("invalid_request_error")], fails=anthropic.BadRequestError
+        id="refused",
+        call=create,
+        steps=[REFUSED],
+        spans=[failed("invalid_request_error")],
+        fails=anthropic.BadRequestError,
     ),
     Case(
         id="refused-async",
@@ -474,12 +482,26 @@ FAILURES = (
         fails=anthropic.BadRequestError,
     ),
     Case(
-        id="401", call=create, steps=[BAD_KEY], spans=[failed("authentication_error")], fails=anthropic.AuthenticationError
+        id="401",
+        call=create,
+        steps=[BAD_KEY],
+        spans=[failed("authentication_error")],
+        fails=anthropic.AuthenticationError,
     ),
-    Case(id="429", call=create, steps=[rate_limited()], spans=[failed("rate_limit_error")], fails=anthropic.RateLimitError),
+    Case(
+        id="429",
+        call=create,
+        steps=[rate_limited()],
+        spans=[failed("rate_limit_error")],
+        fails=anthropic.RateLimitError,
+    ),
     Case(id="500", call=create, steps=[API_ERROR], spans=[failed("api_error")], fails=anthropic.InternalServerError),
     Case(
-        id="529", call=create, steps=[OVERLOADED], spans=[failed("overloaded_error")], fails=anthropic.InternalServerError
+        id="529",
+        call=create,
+        steps=[OVERLOADED],
+        spans=[failed("overloaded_error")],
+        fails=anthropic.InternalServerError,
     ),
     Case(
         id="529-async",

@@ -218,7 +218,13 @@ FULL = (
                 "type": "web_search_tool_result",
                 "tool_use_id": "srvtoolu_1",
                 "content": [
-                    {"type": "web_search_result", "url": "http://x", "title": "t", "encrypted_content": "e", "page_age": None}
+                    {
+                        "type": "web_search_result",
+                        "url": "http://x",
+                        "title": "t",
+                        "encrypted_content": "e",
+                        "page_age": None,
+                    }
                 ],
             },
         ]
@@ -302,7 +308,11 @@ def test_blocks_of_a_reply_can_be_given_back(play):
     with instrumented(AnthropicInstrumentor, **CONTENT) as seen:
         connected = play(RICH, SAID)
         reply = connected.messages.create(**ASK)
-        history = [*ASK["messages"], {"role": "assistant", "content": reply.content}, {"role": "user", "content": "Go on"}]
+        history = [
+            *ASK["messages"],
+            {"role": "assistant", "content": reply.content},
+            {"role": "user", "content": "Go on"},
+        ]
         connected.messages.create(**{**ASK, "messages": history})
     said = json.loads(values(seen.spans[0])["gen_ai.output.messages"])[0]
     assert json.loads(values(seen.spans[1])["gen_ai.input.messages"])[1] == said

@@ -132,9 +132,10 @@ def test_an_adopted_span_says_what_ours_would(application, provider, call):
 
 def test_an_adopted_span_ends_once_where_the_call_fails(application, provider):
     with recording_into(application):
-        with client(
-            provider.url, loaded([OVERLOADED], provider), open_telemetry={"traces": True}
-        ) as connected, contextlib.suppress(anthropic.APIError):
+        with (
+            client(provider.url, loaded([OVERLOADED], provider), open_telemetry={"traces": True}) as connected,
+            contextlib.suppress(anthropic.APIError),
+        ):
             create(connected)
     assert len(application.spans) == 1
     assert values(application.one())["error.type"] == "overloaded_error"
@@ -143,9 +144,10 @@ def test_an_adopted_span_ends_once_where_the_call_fails(application, provider):
 
 def test_a_copy_of_a_client_has_its_choice(application, provider):
     with recording_into(application):
-        with client(
-            provider.url, loaded([SAID, SAID], provider), open_telemetry={"traces": True}
-        ) as chosen, client(provider.url, loaded([SAID], provider)) as other:
+        with (
+            client(provider.url, loaded([SAID, SAID], provider), open_telemetry={"traces": True}) as chosen,
+            client(provider.url, loaded([SAID], provider)) as other,
+        ):
             create(chosen.with_options(timeout=5))
             create(other.with_options(timeout=5))
     assert [scope.startswith(NATIVE) for scope in scopes(application)] == [True, False]
@@ -185,9 +187,7 @@ async def test_an_async_tool_runner_is_one_run(application, provider):
 
 def test_a_loop_of_adopted_spans_is_one_run(application, provider):
     with recording_into(application):
-        with client(
-            provider.url, loaded([FIND, SAID], provider), open_telemetry={"traces": True}
-        ) as connected:
+        with client(provider.url, loaded([FIND, SAID], provider), open_telemetry={"traces": True}) as connected:
             loop(connected.messages.create)
     (trace_of_all,) = {span.context.trace_id for span in application.spans}
     operations = [values(span)["gen_ai.operation.name"] for span in application.spans]

@@ -96,7 +96,9 @@ def test_problem_6_a_stream_s_usage_is_merged_over_its_events(provider, seen, sp
     with client(provider.url, key) as connected:
         list(connected.messages.create(**ASK, stream=True))
     attributes = values(seen.one())
-    assert (attributes["gen_ai.usage.input_tokens"], attributes["gen_ai.usage.output_tokens"]) == provider.usage_sent(key)
+    assert (attributes["gen_ai.usage.input_tokens"], attributes["gen_ai.usage.output_tokens"]) == provider.usage_sent(
+        key
+    )
 
 
 def test_problem_7_cached_tokens_are_counted_once(provider, seen):
@@ -116,7 +118,9 @@ def test_problem_8_a_method_that_is_gone_is_one_warning_by_name(provider, monkey
         with client(provider.url, loaded([SAID], provider)) as connected:
             connected.messages.create(**ASK)
     (line,) = kept.lines
-    assert f"anthropic {anthropic.__version__} has no anthropic.resources.beta.messages.messages.Messages.create" in line
+    assert (
+        f"anthropic {anthropic.__version__} has no anthropic.resources.beta.messages.messages.Messages.create" in line
+    )
     assert seen.names == {"chat claude-test": 1}
 
 

@@ -242,4 +242,3 @@ def _said(error: BaseException | None) -> Any:
 def _request(request: Recorded) -> Any:
     headers = {name: value for name, value in request.headers.items() if name not in _VOLATILE_HEADERS}
     return request.path, headers, request.body, request.status
-

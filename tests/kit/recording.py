@@ -60,9 +60,7 @@ class Recording(SpanProcessor):
         self._exporter = InMemorySpanExporter()
         self._reader = InMemoryMetricReader()
         self._log_exporter = InMemoryLogRecordExporter()
-        self.tracer_provider = TracerProvider(
-            sampler, resource, shutdown_on_exit=False, id_generator=CountedIds()
-        )
+        self.tracer_provider = TracerProvider(sampler, resource, shutdown_on_exit=False, id_generator=CountedIds())
         self.tracer_provider.add_span_processor(self)
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         self.meter_provider = MeterProvider([self._reader], resource, shutdown_on_exit=False)

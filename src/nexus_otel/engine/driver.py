@@ -17,7 +17,7 @@ from nexus_otel.engine import scope
 from nexus_otel.engine.run import Place
 from nexus_otel.engine.runs import Runs
 from nexus_otel.engine.taps import tap_call
-from nexus_otel.engine.target import Call, Fold, Target
+from nexus_otel.engine.target import BadCallError, Call, Fold, Target
 from nexus_otel.genai.operations import (
     Conversation,
     Failure,
@@ -266,6 +266,8 @@ def begin(recorder: Recorder, target: Target, call: Call) -> Step | SilentStep |
     """Return the step of a call, or None where the call is none of ours: it is then made plainly."""
     try:
         return _begin(recorder, target, call)
+    except BadCallError:
+        return None
     except Exception as error:  # noqa: BLE001 - ours: the call is made all the same
         report(f"reading a call of {target.name}", error)
         return None

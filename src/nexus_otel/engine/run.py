@@ -65,6 +65,8 @@ class Run:
         signature: What tells its agent from another: instructions and tools.
         parent: The run whose tool it is part of.
         task: Where it began.
+        waiting: Whether its model asked for tools, with ids or without, and has no answer yet.
+        nested: The runs that are part of it.
     """
 
     agent: AgentRun
@@ -89,6 +91,8 @@ class Run:
     in_flight: int = 0
     last_ns: int = 0
     closed: bool = False
+    waiting: bool = False
+    nested: list[Run] = field(default_factory=list)
     task: Any = field(default_factory=this_task)
 
     def upwards(self) -> Iterator[Run]:

@@ -36,6 +36,7 @@ from nexus_otel.engine.run import (
     has_prefix,
     same_ambient,
     signature_of,
+    this_task,
 )
 from nexus_otel.genai.operations import (
     AgentRun,
@@ -140,13 +141,19 @@ class Runs:
 
     def _same_history(self, request: Request) -> list[Run]:
         """Return the runs of this task that wait for another try, or whose model's questions were passed over."""
-        last = _last_of_this_task()
+        task = this_task()
         for length in range(len(request.prefixes), 0, -1):
-            for run in self._by_prefix.get(request.prefixes[length - 1], ()):
-                mine = run is last or run.history == request.operation.history
-                again = run.resumable or length < len(request.prefixes)
-                if mine and again and run.in_flight <= 0:
-                    return [run]
+            longer = length < len(request.prefixes)
+            found = [
+                run
+                for run in self._by_prefix.get(request.prefixes[length - 1], ())
+                if run.in_flight <= 0
+                and (run.resumable or longer)
+                and (run.task == task or run.history == request.operation.history)
+            ]
+            again = [run for run in found if run.resumable]
+            if again or len(found) == 1:
+                return again or found
         return []
 
     def _opened(self, recorder: Recorder, request: Request) -> Run | None:
@@ -159,9 +166,11 @@ class Runs:
         agent = AgentRun(agent_name())
         span = recorder.start_agent(agent, base, self._links(request))
         start_ns = getattr(span, "start_time", None) or time.time_ns()
-        ambient = trace.get_current_span(base).get_span_context()
+        ambient = request.here
         context = trace.set_span_in_context(span, request.ambient)
         run = Run(agent, recorder, span, context, ambient, request.operation.client, signature, start_ns, parent)
+        if parent is not None:
+            parent.nested.append(run)
         self._open[id(run)] = run
         self._at_exit()
         if ambient.is_valid:
@@ -200,7 +209,7 @@ class Runs:
         Not one with the same instructions and tools: that is the same agent, asked anew.
         """
         run = _last_of_this_task()
-        if run is None or run.closed or not run.awaited or run.signature == signature:
+        if run is None or run.closed or not run.waiting or run.signature == signature:
             return None
         return run if same_ambient(run, request.here) else None
 
@@ -218,7 +227,7 @@ class Runs:
             self._by_prefix.setdefault(run.prefix, []).append(run)
         run.history = request.operation.history
         run.in_flight += 1
-        run.resumable = False
+        run.resumable = run.waiting = False
         run.failed = None
         run.last_ns = time.time_ns()
         for above in run.upwards():
@@ -276,7 +285,7 @@ class Runs:
                 run.failed, run.resumable = outcome.failure, True
             elif outcome.stream is not None or (result is not None and "pause" in result.finish_reasons):
                 run.resumable = True
-            elif not run.awaited and run.in_flight <= 0:
+            elif not run.waiting and run.in_flight <= 0:
                 self._close(run, None)
 
     def _take(self, run: Run, conversation: Conversation | None, result: InferenceResult, now_ns: int) -> None:
@@ -288,6 +297,7 @@ class Runs:
         run.response_id = result.id
         if result.id is not None:
             self._by_response.setdefault(result.id, []).append(run)
+        run.waiting = bool(result.calls or run.awaited)
         for asked in result.calls:
             if asked.id is None:
                 continue
@@ -323,6 +333,8 @@ class Runs:
         if run.closed:
             return
         run.closed = True
+        for nested in run.nested:
+            self._close(nested, "parent")
         self._open.pop(id(run), None)
         _remove(self._by_ambient, run.ambient.span_id, run)
         mine = self._by_task.get(run.task)

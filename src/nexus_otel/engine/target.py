@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from nexus_otel.engine.driver import SilentStep, Step
 
 
+class BadCallError(Exception):
+    """The arguments do not fit the method: the call will fail, as it does without us."""
+
+
 @dataclass(slots=True)
 class Call:
     """One call of a wrapped method, before it is made.
@@ -35,10 +39,25 @@ class Call:
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """The arguments by name, however they were passed."""
+        """The arguments by name, however they were passed.
+
+        Raises:
+            BadCallError: They do not fit the method.
+        """
         if not self.args:
             return self.kwargs
-        return inspect.signature(self.wrapped).bind_partial(*self.args, **self.kwargs).arguments
+        try:
+            return _by_name(inspect.signature(self.wrapped), self.args, self.kwargs)
+        except TypeError:
+            raise BadCallError from None
+
+
+def _by_name(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    found = dict(signature.bind_partial(*args, **kwargs).arguments)
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            found |= found.pop(parameter.name, {})
+    return found
 
 
 class Fold(Protocol):
