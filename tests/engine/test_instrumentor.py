@@ -20,11 +20,10 @@ from nexus_otel import _guard
 from nexus_otel._guard import guard, guarded, note_once, quietly, report
 from nexus_otel.engine import scope
 from nexus_otel.engine.instrumentor import Instrumentor
-from nexus_otel.engine.target import Call, Target
-from nexus_otel.genai.operations import Inference
-from tests.engine.toy import Answer, Model, ModelError, Tool, ToyInstrumentor, model_request, model_response, user
+from nexus_otel.engine.target import Call
+from tests.engine.toy import Answer, Model, ModelError, Tool, ToyInstrumentor, model_response, user
 from tests.kit.fixtures import Kept, failures_allowed
-from tests.kit.recording import Recording, instrumented, span_id, values
+from tests.kit.recording import Recording, instrumented, values
 
 CALL = "chat toy-1"
 

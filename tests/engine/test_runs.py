@@ -19,7 +19,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased, 
 from opentelemetry.trace import StatusCode
 
 from nexus_otel import _guard
-from nexus_otel.engine import runs as table
+from nexus_otel.engine import run_table as table
+from nexus_otel.engine import runs as engine_runs
 from nexus_otel.engine.driver import runs
 from tests.engine.toy import (
     TOOLS,
@@ -413,7 +414,7 @@ def test_equal_conversations_of_one_client_stay_apart_by_their_list(seen):
     model = Model(*[asked] * 3, Answer())
     histories = [[user()] for _ in range(3)]
     for history in histories:
-        history += answers(model.ask(history))
+        history.extend(answers(model.ask(history)))
     for history in reversed(histories):
         model.ask(history)
     assert traces(seen) == {ONE_RUN: 3}
@@ -733,12 +734,12 @@ def test_a_run_with_a_call_under_way_is_not_idle(seen):
 
 
 def test_idle_runs_are_swept_in_the_background(monkeypatch):
-    monkeypatch.setattr(table, "_SWEEP_S", 0.01)
+    monkeypatch.setattr(engine_runs, "_SWEEP_S", 0.01)
     with instrumented(ToyInstrumentor, NEXUS_RUN_IDLE_S="1") as seen:
-        fresh = table.Runs()
+        fresh = engine_runs.Runs()
         monkeypatch.setattr("nexus_otel.engine.driver.runs", fresh)
         Model(calls()).ask([user()])
-        next(iter(fresh._open.values())).last_ns -= 2_000_000_000
+        next(iter(fresh._table._open.values())).last_ns -= 2_000_000_000
         deadline = time.monotonic() + 5
         while not seen.all(ROOT) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -765,7 +766,9 @@ def test_ten_thousand_calls_that_are_never_answered_leave_memory_flat():
                 runs.close_all()
                 gc.collect()
                 counts.append(len(gc.get_objects()))
-        assert len(runs) == len(runs._by_call) == len(runs._by_prefix) == len(runs._by_response) == 0
+        assert (
+            len(runs) == len(runs._table._by_call) == len(runs._table._by_prefix) == len(runs._table._by_response) == 0
+        )
     assert counts[1] < counts[0] + 5_000
 
 
@@ -781,7 +784,7 @@ def test_finished_runs_leave_nothing_but_their_links(seen):
         loop(Model(calls(), Answer()), question=str(number))
     assert len(runs) == 0
     for name in ("_by_call", "_by_response", "_by_prefix", "_by_ambient"):
-        assert getattr(runs, name) == {}, name
+        assert getattr(runs._table, name) == {}, name
 
 
 def test_unanswered_calls_of_one_run_are_bounded(seen, monkeypatch):
@@ -791,7 +794,7 @@ def test_unanswered_calls_of_one_run_are_bounded(seen, monkeypatch):
     for _ in range(3):
         answer = model.ask(messages)
         messages += answers(answer)[:2]
-    assert len(runs._by_call) <= 11
+    assert len(runs._table._by_call) <= 11
 
 
 # -- sampling ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import enum
 import json
@@ -89,6 +89,8 @@ class BadSequence(Sequence):
 
 
 class BadText(str):
+    __slots__ = ()
+
     def encode(self, *_args):
         raise RuntimeError("encode")
 
@@ -164,7 +166,7 @@ UGLY = {
     "deque": deque([1, 2]),
     "user dict": UserDict(a=1),
     "decimal": decimal.Decimal("1.5"),
-    "date": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    "date": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     "enum": Colour.RED,
     "dataclass": Point(1, Point(2)),
     "model": Model(name="a", more=Model(name="b")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -80,7 +81,7 @@ class Answer(BaseModel):
     place: str
 
 
-PARSED = Reply('{"place": "%s"}' % CANARY)
+PARSED = Reply(f'{{"place": "{CANARY}"}}')
 
 
 def loop(create: Any) -> list[Any]:
@@ -140,6 +141,8 @@ def run_tools_async(client: Any, **options: Any) -> Any:
 
 # -- what is expected --------------------------------------------------------------------------------------------------
 
+Attributes = Mapping[str, Any]
+NOTHING_MORE: Attributes = {}
 SYSTEM, INPUT, OUTPUT, DEFINITIONS = (
     "gen_ai.system_instructions",
     "gen_ai.input.messages",
@@ -149,9 +152,13 @@ SYSTEM, INPUT, OUTPUT, DEFINITIONS = (
 
 
 def chat(
-    *leave_out: str, parent: str | None = None, content: tuple[str, ...] = (SYSTEM, INPUT, OUTPUT), **more: Any
+    more: Attributes = NOTHING_MORE,
+    *,
+    without: tuple[str, ...] = (),
+    parent: str | None = None,
+    content: tuple[str, ...] = (SYSTEM, INPUT, OUTPUT),
 ) -> Expected:
-    """The span of a model call that went well; `more` by the name's end, with `_` for a dot."""
+    """The span of a model call that went well, with `more` attributes or other values."""
     attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "anthropic",
@@ -167,9 +174,9 @@ def chat(
         "nexus.message.count": 1,
         "nexus.message.bytes": 27,
     }
-    attributes |= {name: value for name, value in more.items()}
-    left = {name: value for name, value in attributes.items() if name not in leave_out}
-    return Expected(name="chat claude-test", attributes=left, parent=parent, content=content)
+    attributes = {name: value for name, value in attributes.items() if name not in without} | dict(more)
+    model = attributes["gen_ai.request.model"]
+    return Expected(name=f"chat {model}", attributes=attributes, parent=parent, content=content)
 
 
 STREAMED = {"gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": float}
@@ -182,15 +189,17 @@ RESPONSE = (
 )
 
 
-def failed(error: str, events: tuple[str, ...] = ("exception",), **more: Any) -> Expected:
-    expected = chat(*RESPONSE, content=(SYSTEM, INPUT), **{"error.type": error, **more})
-    return replace(expected, error=error, events=events)
+def failed(error: str, more: Attributes = NOTHING_MORE) -> Expected:
+    """The span of a model call that raised."""
+    expected = chat({"error.type": error, **more}, without=RESPONSE, content=(SYSTEM, INPUT))
+    return replace(expected, error=error, events=("exception",))
 
 
 AGENT_SPAN = f"invoke_agent {AGENT}"
 
 
-def agent(**more: Any) -> Expected:
+def agent() -> Expected:
+    """The root of a run with one tool call."""
     attributes = {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.agent.name": AGENT,
@@ -199,20 +208,18 @@ def agent(**more: Any) -> Expected:
         "nexus.usage.output_tokens": 40,
         "nexus.run.steps": 2,
         "nexus.run.tool_calls": 1,
-        **more,
     }
-    content = (SYSTEM, INPUT, OUTPUT)
-    return Expected(name=AGENT_SPAN, attributes=attributes, kind=SpanKind.INTERNAL, content=content)
+    return Expected(name=AGENT_SPAN, attributes=attributes, kind=SpanKind.INTERNAL, content=(SYSTEM, INPUT, OUTPUT))
 
 
-def tool(*leave_out: str, **more: Any) -> Expected:
+def tool(more: Attributes) -> Expected:
+    """The span of a tool that went well."""
     attributes = {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": "find",
         "gen_ai.tool.type": "function",
         "gen_ai.tool.call.id": "toolu_0001",
         "gen_ai.agent.name": AGENT,
-        "nexus.derived": True,
         "nexus.tool.known": True,
         "nexus.tool.failed": False,
         "nexus.tool.answer.form": "other",
@@ -221,23 +228,22 @@ def tool(*leave_out: str, **more: Any) -> Expected:
         **more,
     }
     content = ("gen_ai.tool.call.arguments", "gen_ai.tool.call.result")
-    left = {name: value for name, value in attributes.items() if name not in leave_out}
     return Expected(
-        name="execute_tool find", attributes=left, kind=SpanKind.INTERNAL, parent=AGENT_SPAN, content=content
+        name="execute_tool find", attributes=attributes, kind=SpanKind.INTERNAL, parent=AGENT_SPAN, content=content
     )
 
 
-def tool_loop(ran: bool = False, **streamed: Any) -> tuple[Expected, ...]:
+def tool_loop(more: Attributes = NOTHING_MORE, *, ran: bool = False) -> tuple[Expected, ...]:
     """The spans of a loop with one tool call, whose tool the SDK `ran` or the caller."""
     given = (SYSTEM, INPUT, OUTPUT, DEFINITIONS)
-    asks = {"gen_ai.response.finish_reasons": ("tool_call",), **streamed}
-    answers = {"gen_ai.response.id": "msg_0002", "nexus.message.count": 3, "nexus.message.bytes": int, **streamed}
-    first = chat(parent=AGENT_SPAN, content=given, **asks)
+    asks = {"gen_ai.response.finish_reasons": ("tool_call",), **more}
+    answers = {"gen_ai.response.id": "msg_0002", "nexus.message.count": 3, "nexus.message.bytes": int, **more}
+    first = chat(asks, parent=AGENT_SPAN, content=given)
     if ran:  # it continues a thread that the provider holds: only the answer is sent
-        found = tool("nexus.derived", **{"gen_ai.tool.description": "Finds a bird."})
+        found = tool({"gen_ai.tool.description": "Finds a bird."})
         answers["nexus.message.count"] = 1
-        return agent(), first, found, chat(parent=AGENT_SPAN, content=(INPUT, OUTPUT), **answers)
-    return agent(), first, tool(), chat(parent=AGENT_SPAN, content=given, **answers)
+        return agent(), first, found, chat(answers, parent=AGENT_SPAN, content=(INPUT, OUTPUT))
+    return agent(), first, tool({"nexus.derived": True}), chat(answers, parent=AGENT_SPAN, content=given)
 
 
 # -- the cases ---------------------------------------------------------------------------------------------------------
@@ -378,48 +384,48 @@ OLD = {"gen_ai.request.model": "claude-2.1", "gen_ai.response.model": "claude-2.
 CALLS = (
     Case(id="create", call=create, steps=[SAID], spans=[chat()]),
     Case(id="create-async", call=create_async, steps=[SAID], spans=[chat()]),
-    Case(id="rich", call=create, steps=[RICH], spans=[chat(**RICH_USAGE)]),
+    Case(id="rich", call=create, steps=[RICH], spans=[chat(RICH_USAGE)]),
     Case(
         id="rich-stream",
         call=lambda client: list(client.messages.create(**ASK, stream=True)),
         steps=[RICH],
-        spans=[chat(**RICH_USAGE, **STREAMED)],
+        spans=[chat({**RICH_USAGE, **STREAMED})],
     ),
     Case(
         id="stream",
         call=lambda client: list(client.messages.create(**ASK, stream=True)),
         steps=[SAID],
-        spans=[chat(**STREAMED)],
+        spans=[chat(STREAMED)],
     ),
-    Case(id="stream-async", call=stream_async, steps=[SAID], spans=[chat(**STREAMED)]),
-    Case(id="helper", call=helper, steps=[SAID], spans=[chat(**STREAMED)]),
-    Case(id="helper-async", call=helper_async, steps=[SAID], spans=[chat(**STREAMED)]),
-    Case(id="text-stream", call=helper_text, steps=[SAID], spans=[chat(**STREAMED)]),
-    Case(id="text-stream-async", call=helper_text_async, steps=[SAID], spans=[chat(**STREAMED)]),
+    Case(id="stream-async", call=stream_async, steps=[SAID], spans=[chat(STREAMED)]),
+    Case(id="helper", call=helper, steps=[SAID], spans=[chat(STREAMED)]),
+    Case(id="helper-async", call=helper_async, steps=[SAID], spans=[chat(STREAMED)]),
+    Case(id="text-stream", call=helper_text, steps=[SAID], spans=[chat(STREAMED)]),
+    Case(id="text-stream-async", call=helper_text_async, steps=[SAID], spans=[chat(STREAMED)]),
     Case(
         id="parse",
         call=lambda client: client.messages.parse(**ASK, output_format=Answer),
         steps=[PARSED],
-        spans=[chat(**{"gen_ai.output.type": "json"})],
+        spans=[chat({"gen_ai.output.type": "json"})],
     ),
-    Case(id="parse-async", call=parse_async, steps=[PARSED], spans=[chat(**{"gen_ai.output.type": "json"})]),
+    Case(id="parse-async", call=parse_async, steps=[PARSED], spans=[chat({"gen_ai.output.type": "json"})]),
     Case(id="beta", call=lambda client: client.beta.messages.create(**ASK), steps=[SAID], spans=[chat()]),
     Case(id="beta-async", call=beta_create_async, steps=[SAID], spans=[chat()]),
     Case(
         id="beta-parse",
         call=lambda client: client.beta.messages.parse(**ASK, output_format=Answer),
         steps=[PARSED],
-        spans=[chat(**{"gen_ai.output.type": "json"})],
+        spans=[chat({"gen_ai.output.type": "json"})],
     ),
-    Case(id="beta-helper", call=beta_helper, steps=[SAID], spans=[chat(**STREAMED)]),
+    Case(id="beta-helper", call=beta_helper, steps=[SAID], spans=[chat(STREAMED)]),
     Case(id="raw", call=raw, steps=[SAID], spans=[chat()]),
     Case(id="raw-async", call=raw_async, steps=[SAID], spans=[chat()]),
-    Case(id="raw-stream", call=raw_stream, steps=[SAID], spans=[chat(**STREAMED)]),
+    Case(id="raw-stream", call=raw_stream, steps=[SAID], spans=[chat(STREAMED)]),
     Case(id="streaming-parse", call=streaming_parse, steps=[SAID], spans=[chat()]),
     Case(id="streaming-parse-async", call=streaming_parse_async, steps=[SAID], spans=[chat()]),
     Case(id="streaming-read", call=streaming_read, steps=[SAID], spans=[chat()]),
     Case(id="streaming-read-async", call=streaming_read_async, steps=[SAID], spans=[chat()]),
-    Case(id="streaming-events", call=streaming_events, steps=[SAID], spans=[chat(**STREAMED)]),
+    Case(id="streaming-events", call=streaming_events, steps=[SAID], spans=[chat(STREAMED)]),
     Case(id="iterators", call=from_iterators, steps=[SAID], spans=[chat()]),
     Case(
         id="count",
@@ -430,14 +436,14 @@ CALLS = (
         id="deprecated",
         call=deprecated,
         steps=[SAID],
-        spans=[replace(chat(**OLD), name="chat claude-2.1")],
+        spans=[chat(OLD)],
         warns=(DeprecationWarning,),
     ),
     Case(
         id="deprecated-async",
         call=deprecated_async,
         steps=[SAID],
-        spans=[replace(chat(**OLD), name="chat claude-2.1")],
+        spans=[chat(OLD)],
         warns=(DeprecationWarning,),
     ),
 )
@@ -446,8 +452,8 @@ LOOPS = (
     Case(id="loop-async", call=loop_of_awaits, steps=[FIND, SAID], spans=tool_loop()),
     Case(id="runner", call=lambda client: list(run_tools(client)), steps=[FIND, SAID], spans=tool_loop(ran=True)),
     Case(id="runner-async", call=run_async, steps=[FIND, SAID], spans=tool_loop(ran=True)),
-    Case(id="runner-stream", call=run_streamed, steps=[FIND, SAID], spans=tool_loop(ran=True, **STREAMED)),
-    Case(id="runner-stream-async", call=run_streamed_async, steps=[FIND, SAID], spans=tool_loop(ran=True, **STREAMED)),
+    Case(id="runner-stream", call=run_streamed, steps=[FIND, SAID], spans=tool_loop(STREAMED, ran=True)),
+    Case(id="runner-stream-async", call=run_streamed_async, steps=[FIND, SAID], spans=tool_loop(STREAMED, ran=True)),
 )
 REFUSED = Failure(400, "invalid_request_error", f"The {CANARY} is not allowed.")
 FAILURES = (
@@ -472,7 +478,7 @@ FAILURES = (
         spans=[
             failed(
                 "invalid_request_error",
-                **{
+                {
                     "nexus.error.class": "context_overflow",
                     "nexus.context.tokens": 212_000,
                     "nexus.context.limit": 200_000,

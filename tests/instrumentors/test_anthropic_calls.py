@@ -371,16 +371,14 @@ def test_a_response_read_by_pieces_ends_its_span(play, seen, read, streamed):
 
 
 async def test_an_async_response_that_is_not_read_ends_its_span(provider, seen):
-    async with play_async(provider, SAID) as connected:
-        async with connected.messages.with_streaming_response.create(**ASK):
-            assert seen.spans == []
+    async with play_async(provider, SAID) as connected, connected.messages.with_streaming_response.create(**ASK):
+        assert seen.spans == []
     assert values(seen.one())["nexus.stream.outcome"] == "closed"
 
 
 def test_a_user_s_error_while_a_response_is_open_is_recorded(play, seen):
-    with pytest.raises(LookupError):
-        with play(SAID).messages.with_streaming_response.create(**ASK):
-            raise LookupError
+    with pytest.raises(LookupError), play(SAID).messages.with_streaming_response.create(**ASK):
+        raise LookupError
     assert values(seen.one())["error.type"] == "LookupError"
 
 

@@ -80,7 +80,7 @@ def test_bare_the_sdk_makes_a_span_of_its_own(application, provider):
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("first", ["client", "instrumentor"])
 @pytest.mark.parametrize("call", SYNC)
-def test_one_call_is_one_span(application, provider, monkeypatch, choice, first, call):
+def test_one_call_is_one_span(application, provider, monkeypatch, choice, first, call):  # noqa: PLR0917 - each is a choice of its own
     scope, option, variables = CHOICES[choice]
     if first == "client" and choice == "option with traces":
         scope = OURS  # the client has resolved it to what it has when nobody says anything: there is no telling
@@ -113,9 +113,11 @@ async def test_one_async_call_is_one_span(application, provider, monkeypatch, ch
 def test_a_tracer_provider_of_the_client_s_own_is_a_choice(provider):
     theirs = Recording()
     option = {"open_telemetry": {"tracer_provider": theirs.tracer_provider}}
-    with instrumented(AnthropicInstrumentor) as seen:
-        with client(provider.url, loaded([SAID], provider), **option) as connected:
-            create(connected)
+    with (
+        instrumented(AnthropicInstrumentor) as seen,
+        client(provider.url, loaded([SAID], provider), **option) as connected,
+    ):
+        create(connected)
     assert ([len(seen.spans), len(theirs.spans)]) == [0, 1]
 
 
@@ -131,25 +133,25 @@ def test_an_adopted_span_says_what_ours_would(application, provider, call):
 
 
 def test_an_adopted_span_ends_once_where_the_call_fails(application, provider):
-    with recording_into(application):
-        with (
-            client(provider.url, loaded([OVERLOADED], provider), open_telemetry={"traces": True}) as connected,
-            contextlib.suppress(anthropic.APIError),
-        ):
-            create(connected)
+    with (
+        recording_into(application),
+        client(provider.url, loaded([OVERLOADED], provider), open_telemetry={"traces": True}) as connected,
+        contextlib.suppress(anthropic.APIError),
+    ):
+        create(connected)
     assert len(application.spans) == 1
     assert values(application.one())["error.type"] == "overloaded_error"
     assert application.open == {}
 
 
 def test_a_copy_of_a_client_has_its_choice(application, provider):
-    with recording_into(application):
-        with (
-            client(provider.url, loaded([SAID, SAID], provider), open_telemetry={"traces": True}) as chosen,
-            client(provider.url, loaded([SAID], provider)) as other,
-        ):
-            create(chosen.with_options(timeout=5))
-            create(other.with_options(timeout=5))
+    with (
+        recording_into(application),
+        client(provider.url, loaded([SAID, SAID], provider), open_telemetry={"traces": True}) as chosen,
+        client(provider.url, loaded([SAID], provider)) as other,
+    ):
+        create(chosen.with_options(timeout=5))
+        create(other.with_options(timeout=5))
     assert [scope.startswith(NATIVE) for scope in scopes(application)] == [True, False]
 
 
@@ -186,9 +188,11 @@ async def test_an_async_tool_runner_is_one_run(application, provider):
 
 
 def test_a_loop_of_adopted_spans_is_one_run(application, provider):
-    with recording_into(application):
-        with client(provider.url, loaded([FIND, SAID], provider), open_telemetry={"traces": True}) as connected:
-            loop(connected.messages.create)
+    with (
+        recording_into(application),
+        client(provider.url, loaded([FIND, SAID], provider), open_telemetry={"traces": True}) as connected,
+    ):
+        loop(connected.messages.create)
     (trace_of_all,) = {span.context.trace_id for span in application.spans}
     operations = [values(span)["gen_ai.operation.name"] for span in application.spans]
     assert sorted(operations) == ["chat", "chat", "execute_tool", "invoke_agent"]
@@ -205,7 +209,9 @@ def test_after_the_undo_the_sdk_traces_again(application, provider):
 
 @pytest.mark.parametrize("sampler", [ALWAYS_ON, ALWAYS_OFF], ids=["sampled", "unsampled"])
 def test_no_trace_headers_are_added(provider, sampler):
-    with instrumented(AnthropicInstrumentor, sampler=sampler):
-        with client(provider.url, loaded([SAID], provider)) as connected:
-            create(connected)
+    with (
+        instrumented(AnthropicInstrumentor, sampler=sampler),
+        client(provider.url, loaded([SAID], provider)) as connected,
+    ):
+        create(connected)
     assert "traceparent" not in provider.requests[-1].headers

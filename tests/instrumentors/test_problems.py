@@ -114,9 +114,12 @@ def test_problem_8_a_method_that_is_gone_is_one_warning_by_name(provider, monkey
     from anthropic.resources.beta.messages.messages import Messages
 
     monkeypatch.delattr(Messages, "create")
-    with Kept("nexus_otel") as kept, instrumented(AnthropicInstrumentor) as seen:
-        with client(provider.url, loaded([SAID], provider)) as connected:
-            connected.messages.create(**ASK)
+    with (
+        Kept("nexus_otel") as kept,
+        instrumented(AnthropicInstrumentor) as seen,
+        client(provider.url, loaded([SAID], provider)) as connected,
+    ):
+        connected.messages.create(**ASK)
     (line,) = kept.lines
     assert (
         f"anthropic {anthropic.__version__} has no anthropic.resources.beta.messages.messages.Messages.create" in line
@@ -160,9 +163,11 @@ def test_problem_13_prompts_stay_out_of_everything_unless_asked_for(provider, se
 def test_problem_14_a_payload_is_cut_in_its_structure(provider):
     limits = {"NEXUS_MAX_ATTRIBUTE_BYTES": "20000", "NEXUS_MAX_SPAN_BYTES": "30000"}
     history = [{"role": "user" if n % 2 == 0 else "assistant", "content": f"{n} " + "x" * 40_000} for n in range(51)]
-    with instrumented(AnthropicInstrumentor, **CONTENT, **limits) as seen:
-        with client(provider.url, loaded([SAID], provider)) as connected:
-            connected.messages.create(**{**ASK, "messages": history})
+    with (
+        instrumented(AnthropicInstrumentor, **CONTENT, **limits) as seen,
+        client(provider.url, loaded([SAID], provider)) as connected,
+    ):
+        connected.messages.create(**{**ASK, "messages": history})
     attributes = values(seen.one())
     kept = json.loads(attributes["gen_ai.input.messages"])
     assert sum(len(str(value)) for value in attributes.values()) < 32_000
@@ -206,9 +211,11 @@ def test_problem_20_calls_that_race_keep_their_parents(provider, seen):
 @pytest.mark.parametrize("absent", [anthropic.NOT_GIVEN, anthropic.omit])
 def test_problem_23_what_was_not_given_is_no_attribute(provider, seen, absent):
     given = {"system": absent, "tools": absent, "stop_sequences": absent, "tool_choice": absent, "thinking": absent}
-    with Kept("opentelemetry.attributes", logging.DEBUG) as kept:
-        with client(provider.url, loaded([SAID], provider)) as connected:
-            connected.messages.create(**{**ASK, **given})
+    with (
+        Kept("opentelemetry.attributes", logging.DEBUG) as kept,
+        client(provider.url, loaded([SAID], provider)) as connected,
+    ):
+        connected.messages.create(**{**ASK, **given})
     assert kept.lines == []
     assert seen.names == {"chat claude-test": 1}
     assert not any("NotGiven" in str(value) or "Omit" in str(value) for value in values(seen.one()).values())

@@ -184,8 +184,9 @@ _FORBIDDEN: Final = re.compile(
     r"|gen_ai\.openai\.|gen_ai\.usage\.cache_creation\.|gen_ai\.usage\.reasoning_tokens$|llm\.|traceloop\."
 )
 _FORBIDDEN_EVENT: Final = re.compile(r"gen_ai\.((system|user|assistant|tool)\.message|choice|content\.)")
+_EXCEPTION: Final = {"exception.type": "string", "exception.message": "string", "exception.stacktrace": "string"}
 _EVENTS: Final[Mapping[str, Mapping[str, str]]] = {
-    "exception": {"exception.type": "string", "exception.message": "string", "exception.stacktrace": "string"},
+    "exception": _EXCEPTION,
     "nexus.retry": {
         "nexus.retry.attempt": "int",
         "nexus.retry.wait": "double",
@@ -391,21 +392,37 @@ def _definition_violations(tools: Any) -> Iterator[str]:
 
 # -- log events --------------------------------------------------------------------------------------------------------
 
-_DEBUG: Final = 5
+_DEBUG, _WARN = 5, 13
 
 
 def log_violations(record: Any) -> list[str]:
-    """Return what is wrong with a log event with the details of a model call."""
+    """Return what is wrong with a log event: the details of a model call, or an exception."""
     attributes = dict(record.attributes or {})
-    found = []
-    if record.event_name != semconv.DETAILS_EVENT:
-        found.append(f"the event is {record.event_name!r}")
-    if record.severity_number is None or record.severity_number.value != _DEBUG:
-        found.append(f"the severity is {record.severity_number}")
-    if not record.trace_id or not record.span_id:
-        found.append("it belongs to no span")
+    level = record.severity_number.value if record.severity_number is not None else None
+    found = [] if record.trace_id and record.span_id else ["it belongs to no span"]
+    match record.event_name:
+        case semconv.DETAILS_EVENT:
+            return found + list(_details(attributes, level))
+        case semconv.EXCEPTION_LOG_EVENT:
+            return found + list(_exception(attributes, level))
+    return [*found, f"the event is {record.event_name!r}"]
+
+
+def _details(attributes: Mapping[str, Any], level: int | None) -> Iterator[str]:
+    if level != _DEBUG:
+        yield f"the severity of the details is {level}"
     content = {name: value for name, value in attributes.items() if name in semconv.CONTENT_ATTRIBUTES}
-    found += [f"{name} should be structured" for name, value in content.items() if isinstance(value, str)]
-    found += _content(content)
+    yield from (f"{name} should be structured" for name, value in content.items() if isinstance(value, str))
+    yield from _content(content)
     plain = {name: value for name, value in attributes.items() if name not in content}
-    return found + list(_attributes(OPERATIONS[str(plain.get("gen_ai.operation.name"))], plain))
+    yield from _attributes(OPERATIONS[str(plain.get("gen_ai.operation.name"))], plain)
+
+
+def _exception(attributes: Mapping[str, Any], level: int | None) -> Iterator[str]:
+    if level != _WARN:
+        yield f"the severity of an exception is {level}"
+    if not {"exception.type", "exception.message"} & set(attributes):
+        yield "an exception without a type and a message"
+    for name, value in attributes.items():
+        if not _has_type(value, _EXCEPTION.get(name, "string")) or name not in _EXCEPTION:
+            yield f"{name} does not belong to an exception: {value!r}"

@@ -19,7 +19,7 @@ from nexus_otel.genai.recorder import Recorder
 from tests.kit.cases import CANARY
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """Our own failure."""
 
 
@@ -37,7 +37,7 @@ class Fault:
         def faulty(*args: Any, **kwargs: Any) -> Any:
             self.hits += 1
             if self.armed:
-                raise Broken(CANARY)
+                raise BrokenError(CANARY)
             return function(*args, **kwargs)
 
         return faulty
@@ -49,7 +49,8 @@ Change = Callable[[Target, Fault], Target]
 def _field(name: str) -> Change:
     def change(target: Target, fault: Fault) -> Target:
         function = getattr(target, name)
-        return target if function is None else replace(target, **{name: fault.at(function)})
+        changes: dict[str, Any] = {} if function is None else {name: fault.at(function)}
+        return replace(target, **changes)
 
     return change
 

@@ -6,11 +6,13 @@ import gc
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 from unittest import mock
 
 import pytest
 
 from nexus_otel import _guard, config
+from nexus_otel._environ import variables
 from nexus_otel.engine.driver import runs
 from nexus_otel.genai.content import beside
 from tests.fakes.provider import Provider
@@ -38,7 +40,7 @@ class Kept(logging.Handler):
         form = logging.Formatter("%(name)s %(message)s")
         return [form.format(record) for record in self.records]
 
-    def __enter__(self) -> Kept:
+    def __enter__(self) -> Self:
         self._logger.addHandler(self)
         return self
 
@@ -94,7 +96,7 @@ def opentelemetry_is_silent() -> Iterator[Kept]:
 @pytest.fixture(autouse=True)
 def no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run without the variables of whoever started the tests, and leave no run and no setting behind."""
-    for name in list(config.variables()):
+    for name in list(variables()):
         if name.startswith(("OTEL_", "NEXUS_", "ANTHROPIC_", "OPENAI_")):
             monkeypatch.delenv(name)
     yield

@@ -10,13 +10,14 @@ from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk._logs import export as log_export
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import IdGenerator, ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 
 from nexus_otel import config
@@ -26,6 +27,10 @@ from nexus_otel.engine.instrumentor import Instrumentor
 
 AGENT: Final = "kit"
 """Name of the service, and so of every inferred agent, while an instrumentor is in place."""
+_LOG_EXPORTER: Final[Any] = getattr(
+    log_export, "InMemoryLogRecordExporter", getattr(log_export, "InMemoryLogExporter", None)
+)
+"""Its name before and since OpenTelemetry 1.39."""
 _ENVIRONMENT: Final = {"OTEL_SERVICE_NAME": AGENT, "NEXUS_HASH_KEY": "kit", "NEXUS_EXPORT": "none"}
 
 
@@ -59,13 +64,13 @@ class Recording(SpanProcessor):
         self.may_stay_open = False
         self._exporter = InMemorySpanExporter()
         self._reader = InMemoryMetricReader()
-        self._log_exporter = InMemoryLogRecordExporter()
+        self._log_exporter: Any = _LOG_EXPORTER()
         self.tracer_provider = TracerProvider(sampler, resource, shutdown_on_exit=False, id_generator=CountedIds())
         self.tracer_provider.add_span_processor(self)
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         self.meter_provider = MeterProvider([self._reader], resource, shutdown_on_exit=False)
         self.logger_provider = LoggerProvider(resource, shutdown_on_exit=False)
-        self.logger_provider.add_log_record_processor(SimpleLogRecordProcessor(self._log_exporter))
+        self.logger_provider.add_log_record_processor(log_export.SimpleLogRecordProcessor(self._log_exporter))
         self.tracer = self.tracer_provider.get_tracer("the application")
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -149,13 +154,13 @@ class Recording(SpanProcessor):
 def span_id(span: ReadableSpan) -> int:
     """Return the id of a span."""
     assert span.context is not None
-    return span.context.span_id
+    return int(span.context.span_id)
 
 
 def trace_id(span: ReadableSpan) -> int:
     """Return the id of the trace of a span."""
     assert span.context is not None
-    return span.context.trace_id
+    return int(span.context.trace_id)
 
 
 def parent_id(span: ReadableSpan) -> int | None:
@@ -166,6 +171,11 @@ def parent_id(span: ReadableSpan) -> int | None:
 def values(span: ReadableSpan) -> dict[str, Any]:
     """Return the attributes of a span."""
     return dict(span.attributes or {})
+
+
+def content_mode(mode: str) -> dict[str, Any]:
+    """Return the variable that asks for content: NO_CONTENT, SPAN_ONLY, EVENT_ONLY or SPAN_AND_EVENT."""
+    return {config.CONTENT_VARIABLE: mode}
 
 
 @contextmanager

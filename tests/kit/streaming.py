@@ -243,7 +243,8 @@ class Streaming:
         assert bool(bare) == (how.error is not None)
 
     def test_it_is_the_library_s_own(self, case: StreamCase, provider: Provider) -> None:
-        bare, ours = [], []
+        bare: list[Any] = []
+        ours: list[Any] = []
         self._read(case, Ending(_looking(case, bare)), provider)
         with instrumented(self.library.instrumentor):
             self._read(case, Ending(_looking(case, ours)), provider)

@@ -37,7 +37,8 @@ def suite(change: Callable[[Target], Target], *cases: Case) -> Conformance:
     names = {"targets": tuple(map(change, subject.targets)), "__module__": subject.__module__}
     wrong: type[Instrumentor] = type("Wrong", (subject,), names)
     attributes = {"library": replace(LIBRARY, instrumentor=wrong), "cases": cases}
-    return type("Suite", (Conformance,), attributes)()
+    made: Conformance = type("Suite", (Conformance,), attributes)()
+    return made
 
 
 # -- instrumentors that are wrong --------------------------------------------------------------------------------------
@@ -70,7 +71,12 @@ def without_output(target: Target) -> Target:
 
 def exchanging(target: Target) -> Target:
     """Gives the caller something else."""
-    return replace(target, settle=lambda step, value: step.done(value) or str(value))
+
+    def settle(step: Step, value: Any) -> str:
+        step.done(value)
+        return str(value)
+
+    return replace(target, settle=settle)
 
 
 def never_ending(target: Target) -> Target:

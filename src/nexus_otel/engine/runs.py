@@ -9,12 +9,10 @@ the order in which they were asked.
 from __future__ import annotations
 
 import atexit
-import itertools
 import os
 import threading
 import time
 import weakref
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
@@ -38,6 +36,7 @@ from nexus_otel.engine.run import (
     signature_of,
     this_task,
 )
+from nexus_otel.engine.run_table import RunTable
 from nexus_otel.genai.operations import (
     AgentRun,
     Conversation,
@@ -49,14 +48,6 @@ from nexus_otel.genai.operations import (
 )
 from nexus_otel.genai.recorder import Recorder
 
-MAX_OPEN: Final = 10_000
-MAX_PER_TASK: Final = 256
-"""Open runs that one task or thread may have: a loop that never answers its model leaves no more behind."""
-MAX_AWAITED: Final = 256
-"""Unanswered tool calls that one run may hold; the oldest is forgotten."""
-MAX_WITH_CONTENT: Final = 256
-"""Open runs that hold their input and output for the root's end; the others keep their totals only."""
-_MAX_FINISHED: Final = 2_000
 _SWEEP_S: Final = 5.0
 _GIVEN: Final = (semconv.INPUT_MESSAGES, semconv.SYSTEM_INSTRUCTIONS)
 
@@ -70,19 +61,13 @@ class Runs:
 
     def __init__(self) -> None:
         self._lock = new_lock()
-        self._open: OrderedDict[int, Run] = OrderedDict()
-        self._by_call: dict[str, list[Run]] = {}
-        self._by_response: dict[str, list[Run]] = {}
-        self._by_prefix: dict[int, list[Run]] = {}
-        self._by_ambient: dict[int, list[Run]] = {}
-        self._by_task: dict[Any, OrderedDict[int, Run]] = {}
-        self._finished: OrderedDict[Any, trace.SpanContext] = OrderedDict()
+        self._table = RunTable()
         self._sweeper: threading.Thread | None = None
         self._pid = os.getpid()
         self._registered = False
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._table)
 
     # -- a model call begins -------------------------------------------------------------------------------------------
 
@@ -129,14 +114,11 @@ class Runs:
         return max(candidates, key=likeness)
 
     def _candidates(self, request: Request) -> list[Run]:
-        found: dict[int, Run] = {}
-        for answer in request.answers:
-            for run in self._by_call.get(answer.get("id") or "", ()):
-                found[id(run)] = run
+        found = self._table.awaiting(str(answer.get("id")) for answer in request.answers)
         if found:
-            return list(found.values())
+            return found
         if request.conversation.continues is not None:
-            return list(self._by_response.get(request.conversation.continues, ()))
+            return self._table.after(request.conversation.continues)
         return self._same_history(request)
 
     def _same_history(self, request: Request) -> list[Run]:
@@ -146,7 +128,7 @@ class Runs:
             longer = length < len(request.prefixes)
             found = [
                 run
-                for run in self._by_prefix.get(request.prefixes[length - 1], ())
+                for run in self._table.sent(request.prefixes[length - 1])
                 if run.in_flight <= 0
                 and (run.resumable or longer)
                 and (run.task == task or run.history == request.operation.history)
@@ -171,11 +153,11 @@ class Runs:
         run = Run(agent, recorder, span, context, ambient, request.operation.client, signature, start_ns, parent)
         if parent is not None:
             parent.nested.append(run)
-        self._open[id(run)] = run
+        for old in self._table.add(run):
+            if self._table.is_full:
+                note_once("open runs", "nexus-otel: too many agent runs are open; the least active are closed")
+            self._close(old, "limit")
         self._at_exit()
-        if ambient.is_valid:
-            self._by_ambient.setdefault(ambient.span_id, []).append(run)
-        self._limit(run)
         self._watch()
         return run
 
@@ -189,19 +171,6 @@ class Runs:
         for above in run.upwards():
             above.totals.steps += 1
         return Place(run, _under(run, request), aside=True)
-
-    def _limit(self, run: Run) -> None:
-        """Keep the number of open runs, and how many of them hold content, within bounds."""
-        mine = self._by_task.setdefault(run.task, OrderedDict())
-        mine[id(run)] = run
-        if len(mine) > MAX_PER_TASK:
-            self._close(next(iter(mine.values())), "limit")
-        if len(self._open) > MAX_OPEN:
-            note_once("open runs", "nexus-otel: more than %d agent runs are open; the oldest are closed", MAX_OPEN)
-            self._close(next(iter(self._open.values())), "limit")
-        if len(self._open) > MAX_WITH_CONTENT:
-            old = next(itertools.islice(reversed(self._open.values()), MAX_WITH_CONTENT, None))
-            old.totals.content.clear()
 
     def _awaiting_parent(self, request: Request, signature: int | None) -> Run | None:
         """Return the run of this task that waits for its tools: a model call made meanwhile is one of theirs.
@@ -217,14 +186,11 @@ class Runs:
         """Return a link to the finished run that this conversation went on from, if it is remembered."""
         keys: list[Any] = [("call", answer.get("id")) for answer in request.answers]
         keys += [("prefix", prefix) for prefix in reversed(request.prefixes[:-1])]
-        found = next((self._finished[key] for key in keys if key in self._finished), None)
+        found = self._table.finished(keys)
         return [Link(found)] if found is not None else []
 
     def _advance(self, run: Run, request: Request) -> None:
-        self._forget_prefix(run)
-        if request.prefixes:
-            run.prefix, run.prefix_length = request.prefixes[-1], len(request.prefixes)
-            self._by_prefix.setdefault(run.prefix, []).append(run)
+        self._table.request(run, request.prefixes)
         run.history = request.operation.history
         run.in_flight += 1
         run.resumable = run.waiting = False
@@ -232,16 +198,12 @@ class Runs:
         run.last_ns = time.time_ns()
         for above in run.upwards():
             above.totals.steps += 1
-        self._open.move_to_end(id(run))
-        if id(run) in self._by_task.get(run.task, ()):
-            self._by_task[run.task].move_to_end(id(run))
 
     def _answer(self, run: Run, answers: Sequence[Part], now_ns: int) -> None:
         for answer in answers:
-            awaited = run.awaited.pop(answer.get("id") or "", None)
+            awaited = self._table.answer(run, str(answer.get("id")))
             if awaited is None:
                 continue
-            self._forget_call(run, awaited.asked.id)
             for above in run.upwards():
                 above.totals.tool_calls += 1
             if not awaited.executed:
@@ -292,21 +254,13 @@ class Runs:
         run.totals.finish_reasons = result.finish_reasons
         if conversation is not None and conversation.tools:
             run.tools = {str(tool.get("name")): tool.get("parameters") for tool in conversation.tools}
-        if run.response_id is not None:
-            _remove(self._by_response, run.response_id, run)
-        run.response_id = result.id
-        if result.id is not None:
-            self._by_response.setdefault(result.id, []).append(run)
-        run.waiting = bool(result.calls or run.awaited)
+        self._table.respond(run, result.id)
         for asked in result.calls:
-            if asked.id is None:
-                continue
-            known = asked.name in run.tools if run.tools else None
-            run.awaited[asked.id] = Awaited(asked, now_ns, known, run.tools.get(asked.name))
-            self._by_call.setdefault(asked.id, []).append(run)
-            if len(run.awaited) > MAX_AWAITED:
-                oldest, _ = run.awaited.popitem(last=False)
-                self._forget_call(run, oldest)
+            if asked.id is not None:
+                known = asked.name in run.tools if run.tools else None
+                awaited = Awaited(asked, now_ns, known, run.tools.get(asked.name))
+                self._table.ask(run, asked.id, awaited)
+        run.waiting = bool(result.calls or run.awaited)
 
     # -- tools that run where we see them ------------------------------------------------------------------------------
 
@@ -335,44 +289,26 @@ class Runs:
         run.closed = True
         for nested in run.nested:
             self._close(nested, "parent")
-        self._open.pop(id(run), None)
-        _remove(self._by_ambient, run.ambient.span_id, run)
-        mine = self._by_task.get(run.task)
-        if mine is not None and mine.pop(id(run), None) is not None and not mine:
-            del self._by_task[run.task]
-        for call_id in run.awaited:
-            self._forget_call(run, call_id)
-            self._remember(("call", call_id), run)
-        self._forget_prefix(run)
-        if run.prefix_length:
-            self._remember(("prefix", run.prefix), run)
-        if run.response_id is not None:
-            _remove(self._by_response, run.response_id, run)
+        self._table.remove(run)
         run.totals.closed_by = why
         end_ns = max(run.last_ns, run.start_ns)
         outcome = Outcome(run.failed, None, duration_s=(end_ns - run.start_ns) / 1e9, end_ns=end_ns)
         run.recorder.end_agent(run.span, run.agent, run.totals, outcome)
-        run.awaited.clear()
-
-    def _remember(self, key: Any, run: Run) -> None:
-        self._finished[key] = run.span.get_span_context()
-        while len(self._finished) > _MAX_FINISHED:
-            self._finished.popitem(last=False)
 
     def close_under(self, span_id: int) -> None:
         """End the runs whose ambient parent has ended."""
-        if span_id not in self._by_ambient:
-            return
-        with self._lock:
-            for run in list(self._by_ambient.get(span_id, ())):
-                self._close(run, "parent")
+        if self._table.under(span_id):
+            with self._lock:
+                for run in self._table.under(span_id):
+                    self._close(run, "parent")
 
     def close_idle(self, idle_s: float) -> None:
         """End the runs without activity for `idle_s` seconds."""
         limit_ns = time.time_ns() - int(idle_s * 1e9)
         with self._lock:
-            for run in [run for run in self._open.values() if run.last_ns < limit_ns and run.in_flight <= 0]:
-                self._close(run, "idle")
+            for run in self._table:
+                if run.last_ns < limit_ns and run.in_flight <= 0:
+                    self._close(run, "idle")
 
     def close_all(self) -> None:
         """End every open run: the process ends, or the instrumentation is taken off."""
@@ -380,7 +316,7 @@ class Runs:
             if self._pid != os.getpid():
                 self._check_process()
                 return
-            for run in list(self._open.values()):
+            for run in self._table:
                 self._close(run, "exit")
 
     def _at_exit(self) -> None:
@@ -394,12 +330,7 @@ class Runs:
         if self._pid == os.getpid():
             return
         self._pid = os.getpid()
-        self._open.clear()
-        self._by_call.clear()
-        self._by_response.clear()
-        self._by_prefix.clear()
-        self._by_ambient.clear()
-        self._by_task.clear()
+        self._table = RunTable()
         self._sweeper = None
 
     def _watch(self) -> None:
@@ -409,14 +340,6 @@ class Runs:
             )
             self._sweeper.start()
 
-    def _forget_call(self, run: Run, call_id: str | None) -> None:
-        if call_id is not None:
-            _remove(self._by_call, call_id, run)
-
-    def _forget_prefix(self, run: Run) -> None:
-        if run.prefix_length:
-            _remove(self._by_prefix, run.prefix, run)
-
 
 def _keep(run: Run, captured: Mapping[str, Any]) -> None:
     """Keep the first input and the last output for the run's root."""
@@ -425,16 +348,6 @@ def _keep(run: Run, captured: Mapping[str, Any]) -> None:
         content.update({name: captured[name] for name in _GIVEN if name in captured})
     if semconv.OUTPUT_MESSAGES in captured:
         content[semconv.OUTPUT_MESSAGES] = captured[semconv.OUTPUT_MESSAGES]
-
-
-def _remove(table: dict[Any, list[Run]], key: Any, run: Run) -> None:
-    runs = table.get(key)
-    if runs is None:
-        return
-    if run in runs:
-        runs.remove(run)
-    if not runs:
-        del table[key]
 
 
 def _sweep(runs: weakref.ref[Runs]) -> None:
