@@ -337,7 +337,7 @@ def test_version(nexus):
 
 
 def as_process(command, **more):
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **more}  # noqa: TID251 - of the child
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **more}
     return subprocess.run(
         ["bash", "-c", f'nexus() {{ {sys.executable} -m nexus_otel.cli.app "$@"; }}; {command}'],
         capture_output=True,

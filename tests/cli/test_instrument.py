@@ -33,7 +33,7 @@ sys.modules[module.__name__] = module
 def environment(**more):
     kept = {
         name: value
-        for name, value in os.environ.items()  # noqa: TID251 - what the launcher inherits
+        for name, value in os.environ.items()
         if not name.startswith(("NEXUS_", "_NEXUS_", "OTEL_", "PYTHON", "COV", "COVERAGE"))
     }
     path = BIN + os.pathsep + kept.get("PATH", "")

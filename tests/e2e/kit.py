@@ -50,7 +50,7 @@ class Done:
 
 def clean() -> dict[str, str]:
     """The environment without anything that changes tracing."""
-    inherited = os.environ.items()  # noqa: TID251 - what a person's shell hands on
+    inherited = os.environ.items()
     kept = {name: value for name, value in inherited if not name.upper().startswith(_FOREIGN)}
     return {**kept, "PATH": os.pathsep.join([str(BIN), kept.get("PATH", os.defpath)])}
 

@@ -83,21 +83,15 @@ class Dropped:
 
 Step = Reply | Failure | Garbage | Dropped
 
-PROMPT_TOO_LONG = Failure(
-    400, "invalid_request_error", "prompt is too long: 212000 tokens > 200000 maximum"
-)
+PROMPT_TOO_LONG = Failure(400, "invalid_request_error", "prompt is too long: 212000 tokens > 200000 maximum")
 BAD_KEY = Failure(401, "authentication_error", "invalid x-api-key")
 API_ERROR = Failure(500, "api_error", "Internal server error")
 OVERLOADED = Failure(529, "overloaded_error", "Overloaded")
-EXHAUSTED = Failure(
-    500, "script_exhausted", "The script has no further step.", {"x-should-retry": "false"}
-)
+EXHAUSTED = Failure(500, "script_exhausted", "The script has no further step.", {"x-should-retry": "false"})
 
 
 def rate_limited(retry_after_ms: int = 1) -> Failure:
     """A 429 that says in both of the provider's ways how long to wait."""
     seconds = -(-retry_after_ms // 1000)
     headers = {"retry-after": str(seconds), "retry-after-ms": str(retry_after_ms)}
-    return Failure(
-        429, "rate_limit_error", "This request would exceed your organization's rate limit.", headers
-    )
+    return Failure(429, "rate_limit_error", "This request would exceed your organization's rate limit.", headers)

@@ -269,16 +269,12 @@ def test_fifty_clients_follow_their_own_scripts(provider, connect):
     client = connect()
     with ThreadPoolExecutor(50) as pool:
         found = list(pool.map(run, [client.with_options(api_key=key) for key in keys]))
-    assert found == [
-        [("msg_0001", f"{key} a", "tool_use"), ("msg_0002", f"{key} b", "text")] for key in keys
-    ]
+    assert found == [[("msg_0001", f"{key} a", "tool_use"), ("msg_0002", f"{key} b", "text")] for key in keys]
     assert len(provider.requests) == 100
     assert {provider.usage_sent(key) for key in keys} == {(200, 40)}
 
 
-@pytest.mark.parametrize(
-    "header", [{"x-api-key": "mine"}, {"authorization": "Bearer mine"}, {"X-Api-Key": "mine"}]
-)
+@pytest.mark.parametrize("header", [{"x-api-key": "mine"}, {"authorization": "Bearer mine"}, {"X-Api-Key": "mine"}])
 def test_a_key_is_read_from_either_header(provider, header):
     provider.load([Reply("mine")], "mine")
     connection = http.client.HTTPConnection(provider.url.removeprefix("http://"))

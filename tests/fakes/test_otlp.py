@@ -68,9 +68,7 @@ def test_spans_arrive_as_they_were(receiver, compression):
 
 def test_log_records_arrive(receiver):
     loggers = LoggerProvider(shutdown_on_exit=False)
-    loggers.add_log_record_processor(
-        SimpleLogRecordProcessor(OTLPLogExporter(endpoint=f"{receiver.url}/v1/logs"))
-    )
+    loggers.add_log_record_processor(SimpleLogRecordProcessor(OTLPLogExporter(endpoint=f"{receiver.url}/v1/logs")))
     loggers.get_logger("maker").emit(
         event_name="happened", body={"text": "hi", "parts": [1, None]}, attributes={"a": 1}, timestamp=9
     )

@@ -99,7 +99,7 @@ _OF_ENGINE: Final[Mapping[str, tuple[type, str]]] = {
     "attributes": (Recorder, "_inference_attributes"),
     "content": (Content, "capture"),
     "metrics": (Meters, "inference"),
-    "details": (Recorder, "_emit_details"),
+    "log event": (Recorder, "_emit"),
 }
 FAULTS: Final = (*_IN_TARGETS, *_OF_ENGINE)
 """The places, by name."""
