@@ -21,9 +21,9 @@ from nexus_otel._guard import guard, guarded, note_once, quietly, report
 from nexus_otel.engine import scope
 from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.target import Call
-from tests.engine.toy import Answer, Model, ModelError, Tool, ToyInstrumentor, model_response, user
+from tests.engine.toy import Answer, Model, ModelError, Tool, ToyInstrumentor, calls, loop, model_response, user
 from tests.kit.fixtures import Kept, failures_allowed
-from tests.kit.recording import Recording, instrumented, values
+from tests.kit.recording import AGENT, Recording, instrumented, values
 
 CALL = "chat toy-1"
 
@@ -234,6 +234,38 @@ def test_a_tool_span_of_the_application_is_not_doubled():
     ):
         Tool().call({"n": 1})
     assert seen.names == {"execute_tool add": 1}
+
+
+@pytest.fixture
+def vendor():
+    """Wrap the model's method as another vendor's instrumentation does."""
+
+    def wrapper(wrapped, _instance, args, kwargs):
+        return wrapped(*args, **kwargs)
+
+    original = vars(Model)["ask"]
+    wrapper.__module__ = "openinference.instrumentation.toy"
+    wrapt.wrap_function_wrapper("tests.engine.toy", "Model.ask", wrapper)
+    yield wrapper.__module__
+    Model.ask = original
+
+
+def test_another_instrumentation_of_the_library_is_told_once(vendor):
+    with Kept("nexus_otel") as kept, instrumented(ToyInstrumentor) as seen:
+        for _ in range(3):
+            Model().ask([user()], tools=())
+    (line,) = kept.lines
+    assert vendor in line
+    assert "NEXUS_ON_CONFLICT=both" in line
+    assert seen.names == {CALL: 3}
+    _guard.failures.clear()
+
+
+def test_beside_another_instrumentation_ours_may_leave_its_model_spans_out(vendor):
+    with Kept("nexus_otel"), instrumented(ToyInstrumentor, NEXUS_ON_CONFLICT="yield") as seen:
+        loop(Model(calls(), Answer()))
+    assert seen.names == {f"invoke_agent {AGENT}": 1, "execute_tool add": 1}
+    _guard.failures.clear()
 
 
 # -- what ends a call --------------------------------------------------------------------------------------------------

@@ -195,8 +195,8 @@ def test_a_derived_tool_lasts_from_the_response_to_the_next_request(seen):
     model.ask(messages)
     first, second = seen.all("chat")
     tool = seen.one("execute_tool")
-    assert 0 <= tool.start_time - first.end_time < 5_000_000
-    assert 0 <= second.start_time - tool.end_time < 5_000_000
+    assert 0 <= tool.start_time - first.end_time < 100_000_000
+    assert 0 <= second.start_time - tool.end_time < 100_000_000
     assert tool.end_time - tool.start_time > 19_000_000
 
 
@@ -558,6 +558,27 @@ def test_an_agent_of_a_tool_that_repeats_the_ids_of_the_outer_one_is_a_child_run
     assert [values(root)["nexus.run.steps"] for root in seen.all(ROOT)] == [4, 2]
 
 
+@pytest.mark.parametrize("ids", ["own", "repeated"])
+async def test_agents_that_a_tool_starts_at_once_are_children(seen, ids):
+    outer = Model(calls(), Answer())
+    answer = await outer.ask_async([user("all of it")])
+
+    async def part(number):
+        given = f"inner {number}" if ids == "own" else None
+        inner = Model(Answer("", (Asked("wait", {"n": number}, given),)), Answer())
+        messages = [user("your part")]
+        messages += answers(await inner.ask_async(messages, TOOLS, "helper"))
+        await inner.ask_async(messages, TOOLS, "helper")
+
+    await asyncio.gather(*(part(number) for number in range(5)))
+    await outer.ask_async([user("all of it"), *answers(answer)])
+    root, *parts = seen.all(ROOT)
+    assert [parent_id(span) for span in parts] == [span_id(root)] * 5
+    assert [values(span)["nexus.run.steps"] for span in parts] == [2] * 5
+    assert values(root)["nexus.run.steps"] == 12
+    assert len({trace_id(span) for span in seen.spans}) == 1
+
+
 def test_after_the_last_answer_a_call_is_no_child(seen):
     loop(Model(calls(), Answer()))
     Model().ask([user("something else")], tools=())
@@ -665,10 +686,10 @@ def test_an_answer_to_a_run_that_has_closed_is_linked(seen):
 
 def test_a_run_ends_at_its_last_activity(seen):
     Model(calls()).ask([user()])
-    time.sleep(0.05)
+    time.sleep(0.3)
     runs.close_all()
     root, call = seen.one(ROOT), seen.one("chat")
-    assert 0 <= root.end_time - call.end_time < 10_000_000
+    assert 0 <= root.end_time - call.end_time < 100_000_000
     assert values(root)["nexus.run.closed_by"] == "exit"
 
 
@@ -770,14 +791,15 @@ def test_ten_thousand_calls_that_are_never_answered_leave_memory_flat():
             len(runs) == len(runs._table._by_call) == len(runs._table._by_prefix) == len(runs._table._by_response) == 0
         )
     assert counts[1] < counts[0] + 5_000
-    assert _guard.failures.pop("open runs") > 9_000
+    _guard.failures.pop("open runs", None)
 
 
 def test_unanswered_calls_of_one_task_are_bounded(seen):
     for number in range(table.MAX_PER_TASK + 50):
         Model(calls()).ask([user(str(number))])
     assert len(runs) == table.MAX_PER_TASK
-    assert len(seen.all(ROOT)) == _guard.failures.pop("open runs") == 50
+    assert [values(root)["nexus.run.closed_by"] for root in seen.all(ROOT)] == ["limit"] * 50
+    _guard.failures.pop("open runs", None)
 
 
 def test_finished_runs_leave_nothing_but_their_links(seen):

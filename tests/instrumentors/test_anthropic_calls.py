@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import importlib.util
 import json
+import weakref
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -23,6 +27,7 @@ from tests.fakes.provider import (
     Reply,
     ToolUse,
     Usage,
+    demo_script,
     rate_limited,
 )
 from tests.instrumentors.anthropic_cases import (
@@ -503,3 +508,154 @@ def test_a_failing_request_is_not_blamed_on_the_tool(play, seen):
 def test_beta_tools_are_plain_functions_again(play, seen):
     assert beta_tool(find, name="find").call({"bird": "wren"}) == "wren: in the cage"
     assert values(seen.one())["gen_ai.tool.name"] == "find"
+
+
+# -- streams in a loop, and how long they live -------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def without_collections():
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def dropped(connected):
+    """Whether the response of a stream is closed as soon as nobody holds the stream."""
+    stream = connected.messages.create(**ASK, stream=True)
+    next(stream)
+    response = stream.response
+    with without_collections():
+        del stream
+        return response.is_closed
+
+
+def test_a_dropped_stream_gives_its_connection_back_as_soon_as_without_us(play, provider):
+    bare = dropped(play(SAID))
+    with instrumented(AnthropicInstrumentor) as seen:
+        assert dropped(play(SAID)) == bare
+        assert values(seen.one())["nexus.stream.outcome"] == "abandoned"
+
+
+def test_a_stream_that_was_read_is_not_kept_alive(play, seen):
+    stream = play(SAID).messages.create(**ASK, stream=True)
+    list(stream)
+    reference = weakref.ref(stream)
+    with without_collections():
+        del stream
+        assert reference() is None
+
+
+def test_a_raw_response_is_not_kept_alive(play, seen):
+    response = play(SAID).messages.with_raw_response.create(**ASK)
+    response.parse()
+    reference = weakref.ref(response)
+    with without_collections():
+        del response
+        assert reference() is None
+
+
+def test_a_stream_whose_bytes_are_read_ends_its_span(play, seen):
+    stream = play(SAID).messages.create(**ASK, stream=True)
+    assert b"message_stop" in b"".join(stream.response.iter_bytes())
+    assert seen.names == {"chat claude-test": 1}
+    assert seen.one().status.status_code is StatusCode.UNSET
+
+
+def test_a_stream_that_is_closed_once_the_tool_is_known_goes_on_in_its_run(play, seen):
+    connected = play(FIND, SAID)
+    messages = list(ASK["messages"])
+    with connected.messages.stream(**{**ASK, "messages": messages}, tools=TOOLS) as stream:
+        for event in stream:
+            if event.type == "content_block_stop" and event.content_block.type == "tool_use":
+                messages += [
+                    {"role": "assistant", "content": stream.current_message_snapshot.content},
+                    {"role": "user", "content": [answer_of(event.content_block.id)]},
+                ]
+                break
+    connected.messages.create(**{**ASK, "messages": messages}, tools=TOOLS)
+    assert seen.tree() == (
+        f"invoke_agent {AGENT}\n"
+        "  chat claude-test\n"
+        "  execute_tool find\n"
+        "  chat claude-test"
+    )  # fmt: skip
+
+
+def answer_of(id_):
+    return {"type": "tool_result", "tool_use_id": id_, "content": "in the cage"}
+
+
+@pytest.mark.parametrize("raw", ["with_raw_response", "with_streaming_response"])
+def test_a_loop_of_raw_responses_is_one_run(play, seen, raw):
+    connected = play(FIND, SAID)
+
+    def create(**request):
+        if raw == "with_raw_response":
+            return connected.messages.with_raw_response.create(**request).parse()
+        with connected.messages.with_streaming_response.create(**request) as response:
+            return response.parse()
+
+    loop(create)
+    assert seen.names == {f"invoke_agent {AGENT}": 1, "chat claude-test": 2, "execute_tool find": 1}
+
+
+def test_a_loop_of_streams_is_one_run(play, seen):
+    connected = play(FIND, SAID)
+
+    def create(**request):
+        with connected.messages.stream(**request) as stream:
+            return stream.get_final_message()
+
+    loop(create)
+    assert seen.names == {f"invoke_agent {AGENT}": 1, "chat claude-test": 2, "execute_tool find": 1}
+
+
+# -- threads that the provider holds -----------------------------------------------------------------------------------
+
+
+def test_a_thread_sends_parses_and_streams(play, seen):
+    thread = play(SAID, SAID, SAID).beta.messages.thread(model="claude-test", max_tokens=64)
+    thread.send({"role": "user", "content": "one"})
+    thread.parse({"role": "user", "content": "two"})
+    with thread.stream({"role": "user", "content": "three"}) as stream:
+        stream.until_done()
+    assert seen.names == {"chat claude-test": 3}
+    assert [values(span)["gen_ai.response.id"] for span in seen.spans] == ["msg_0001", "msg_0002", "msg_0003"]
+    assert [problem for span in seen.spans for problem in violations(span)] == []
+
+
+def test_a_thread_with_tools_is_one_run(play, seen):
+    thread = play(FIND, SAID).beta.messages.thread(model="claude-test", max_tokens=64, tools=TOOLS)
+    thread.send({"role": "user", "content": "where?"})
+    thread.send({"role": "user", "content": [answer_of("toolu_0001")]})
+    assert seen.names == {f"invoke_agent {AGENT}": 1, "chat claude-test": 2, "execute_tool find": 1}
+
+
+# -- the example -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def example():
+    path = Path(__file__).parents[2] / "examples" / "anthropic_agent.py"
+    spec = importlib.util.spec_from_file_location("anthropic_agent", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("how", ["create", "stream", "async", "tool_runner"])
+def test_the_example_is_one_trace_however_it_is_written(provider, seen, example, how):
+    key = loaded(demo_script(), provider)
+    example.answer(how, {"base_url": provider.url, "api_key": key}, "claude-test", example.QUESTION)
+    root = values(seen.one("invoke_agent"))
+    assert seen.names == {
+        f"invoke_agent {AGENT}": 1,
+        "chat claude-test": 5,
+        "execute_tool get_weather": 3,
+        "execute_tool to_fahrenheit": 2,
+    }
+    assert len({trace_id(span) for span in seen.spans}) == 1
+    assert (root["nexus.usage.input_tokens"], root["nexus.usage.output_tokens"]) == provider.usage_sent(key)
+    assert [s.name for s in seen.spans if "error.type" in values(s)] == ["execute_tool get_weather"]
+    assert [problem for span in seen.spans for problem in violations(span)] == []

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Self
 from unittest import mock
 
+import hypothesis
 import pytest
 
 from nexus_otel import _guard, config
@@ -16,6 +17,10 @@ from nexus_otel._environ import variables
 from nexus_otel.engine.driver import runs
 from nexus_otel.genai.content import beside
 from tests.fakes.provider import Provider
+
+# a busy machine is no finding, and no test leaves a file behind
+hypothesis.settings.register_profile("kit", deadline=None, database=None)
+hypothesis.settings.load_profile("kit")
 
 
 class Kept(logging.Handler):

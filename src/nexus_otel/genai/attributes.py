@@ -105,8 +105,8 @@ def output_messages(of: Sequence[Message], reasons: Sequence[str], *, with_reaso
     """Return the answer's messages; `with_reasons` adds the finish reason to each, as release 1.3b0 does."""
     out = messages(of)
     if with_reasons:
-        for index, message in enumerate(out):
-            message["finish_reason"] = reasons[index] if index < len(reasons) else "error"
+        for message, reason in zip(out, reasons, strict=False):
+            message["finish_reason"] = reason
     return out
 
 
