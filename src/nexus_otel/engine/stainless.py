@@ -15,8 +15,9 @@ import weakref
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
-from nexus_otel._guard import guard, quietly, report
+from nexus_otel._guard import guard, quietly
 from nexus_otel.engine.driver import ModelStep, SilentStep, Step
+from nexus_otel.engine.proxies import ManagerProxy
 from nexus_otel.engine.streams import ABANDONED, CLOSED, Watch, watched
 
 _servers: dict[int, tuple[Any, str | None, int | None]] = {}
@@ -213,12 +214,11 @@ class _Unread(Closing):
 
 def defer(start: Callable[[], Step | SilentStep | None], manager: Any) -> Any:
     """Return a stream manager whose request is a step of its own when it is entered."""
-    try:
-        name = next(name for name in vars(manager) if name.endswith("__api_request"))
-        request = getattr(manager, name)
-        setattr(manager, name, _request(start, request) if callable(request) else _Awaited(start, request))
-    except Exception as error:  # noqa: BLE001 - ours: the manager works as it came
-        report("preparing a stream manager", error)
+    name = next((name for name in vars(manager) if name.endswith("__api_request")), None)
+    if name is None:
+        return ManagerProxy(manager, start)
+    request = getattr(manager, name)
+    setattr(manager, name, _request(start, request) if callable(request) else _Awaited(start, request))
     return manager
 
 

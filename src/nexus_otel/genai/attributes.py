@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from nexus_otel import normal, semconv
@@ -105,7 +106,7 @@ def output_messages(of: Sequence[Message], reasons: Sequence[str], *, with_reaso
     """Return the answer's messages; `with_reasons` adds the finish reason to each, as release 1.3b0 does."""
     out = messages(of)
     if with_reasons:
-        for message, reason in zip(out, reasons, strict=False):
+        for message, reason in zip_longest(out, reasons[: len(out)]):  # null where there is none, as the release does
             message["finish_reason"] = reason
     return out
 
