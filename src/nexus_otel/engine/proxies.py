@@ -38,7 +38,7 @@ class ManagerProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
     def __exit__(self, *error: object) -> Any:
         suppressed = self.__wrapped__.__exit__(*error)
-        self._self_ended(error[1])
+        self._self_ended(error if isinstance(error, BaseException) else None)
         return suppressed
 
     async def __aenter__(self) -> Any:
@@ -52,7 +52,7 @@ class ManagerProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]
 
     async def __aexit__(self, *error: object) -> Any:
         suppressed = await self.__wrapped__.__aexit__(*error)
-        self._self_ended(error[1])
+        self._self_ended(error if isinstance(error, BaseException) else None)
         return suppressed
 
     def _self_ended(self, error: BaseException | None) -> None:
