@@ -36,9 +36,9 @@ class ManagerProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]
         self._self_stream = StreamProxy(stream, step)
         return self._self_stream
 
-    def __exit__(self, *error: object) -> Any:
-        suppressed = self.__wrapped__.__exit__(*error)
-        self._self_ended(error if isinstance(error, BaseException) else None)
+    def __exit__(self, *raised: object) -> Any:
+        suppressed = self.__wrapped__.__exit__(*raised)
+        self._self_ended(raised[1])
         return suppressed
 
     async def __aenter__(self) -> Any:
@@ -50,12 +50,13 @@ class ManagerProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]
         self._self_stream = StreamProxy(stream, step)
         return self._self_stream
 
-    async def __aexit__(self, *error: object) -> Any:
-        suppressed = await self.__wrapped__.__aexit__(*error)
-        self._self_ended(error if isinstance(error, BaseException) else None)
+    async def __aexit__(self, *raised: object) -> Any:
+        suppressed = await self.__wrapped__.__aexit__(*raised)
+        self._self_ended(raised[1])
         return suppressed
 
-    def _self_ended(self, error: BaseException | None) -> None:
+    def _self_ended(self, raised: object) -> None:
+        error = raised if isinstance(raised, BaseException) else None
         if self._self_stream is not None:
             self._self_stream._self_end(error, CLOSED)
 
