@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from opentelemetry import metrics
+from opentelemetry.metrics import _internal as api
 
 from nexus_otel import _version, semconv
+from nexus_otel._environ import variables
 from nexus_otel.config import Settings
 from nexus_otel.genai.attributes import known
 from nexus_otel.genai.operations import (
@@ -28,6 +30,8 @@ class Meters:
     def __init__(self, scope: str, provider: Any, settings: Settings) -> None:
         self._scope = scope
         self._given = provider
+        # the API's getter looks into the environment at each call, and this is asked at each call
+        self._named = bool(variables().get("OTEL_PYTHON_METER_PROVIDER")) or not hasattr(api, "_METER_PROVIDER")
         self._older_names = settings.semconv == "pkg"
         self._table = semconv.PKG_METRICS if self._older_names else semconv.MAIN_METRICS
         self._instruments: dict[str, Any] = {}
@@ -36,8 +40,10 @@ class Meters:
     @property
     def wanted(self) -> bool:
         """Whether a real meter provider is there: the API's own records nothing."""
-        provider = self._given or metrics.get_meter_provider()
-        if not is_real(provider):
+        provider = self._given
+        if provider is None and (self._named or api._METER_PROVIDER is not None):
+            provider = metrics.get_meter_provider()
+        if provider is None or not is_real(provider):
             provider = own.meter_provider
         if provider is not self._provider:
             self._provider = provider
