@@ -107,6 +107,13 @@ class Settings:
         "NEXUS_SEMCONV", _choice("main", "pkg"), "main",
         "Names of the conventions: their newest text, or what release 1.3b0 of the packages emits", "main, pkg",
     )  # fmt: skip
+    structured: bool = _setting(
+        "NEXUS_STRUCTURED",
+        _boolean,
+        False,
+        "Messages as structured attributes where the SDK takes them (1.45 and later), not as JSON",
+        _TRUE_FALSE,
+    )
     disabled: tuple[str, ...] = _setting("NEXUS_DISABLED", _names(), (), "Instrumentors left out", "comma list")
     on_conflict: str = _setting(
         "NEXUS_ON_CONFLICT", _choice("both", "yield"), "both",

@@ -349,9 +349,18 @@ def test_a_tool_that_ran_is_matched_by_the_id_of_its_call(seen):
     model = Model(calls("add", "add"), Answer())
     answer = model.ask([user()])
     for call in reversed(answer.calls):
-        Tool().call(call.arguments, call.id)
+        Tool().call(dict(call.arguments), call.id)
     model.ask([user(), *answers(answer)])
     assert [values(span)["gen_ai.tool.call.id"] for span in seen.all("execute_tool")] == ["call_2", "call_1"]
+
+
+def test_a_tool_that_ran_is_matched_by_what_its_arguments_say(seen):
+    model = Model(Answer("", (Asked("add", '{"n": 1}'),)), Answer())
+    answer = model.ask([user()])
+    Tool().call({"n": 1})
+    model.ask([user(), *answers(answer)])
+    assert seen.tree() == ONE_TOOL
+    assert values(seen.one("execute_tool"))["gen_ai.tool.call.id"] == "call_1"
 
 
 def test_equal_calls_are_matched_first_in_first_out(seen):
@@ -673,6 +682,21 @@ def test_a_finished_run_is_not_reopened_but_linked(seen):
     assert traces(seen) == {ONE_RUN: 2}
     assert [link.context.span_id for link in second.links] == [span_id(first)]
     assert first.links == ()
+
+
+def test_equal_questions_are_linked_by_what_was_answered(seen):
+    model = Model(Answer("one"), Answer("two"), Answer())
+    first, second = model.ask([user()]), model.ask([user()])
+    for answered in (first, second):
+        model.ask([user(), said(answered), user("and then?")])
+    one, two, after_one, after_two = seen.all(ROOT)
+    assert [span.links[0].context.span_id for span in (after_one, after_two)] == [span_id(one), span_id(two)]
+
+
+def test_a_new_conversation_with_a_known_question_has_no_link(seen):
+    for _ in range(2):
+        loop(Model(calls(), Answer()))
+    assert [span.links for span in seen.all(ROOT)] == [(), ()]
 
 
 def test_an_answer_to_a_run_that_has_closed_is_linked(seen):

@@ -484,6 +484,25 @@ async def test_two_runners_in_one_loop_keep_their_tools(provider, seen):
     assert seen.tree() == f"{tree}\n{tree}"
 
 
+@pytest.mark.parametrize(
+    ("choice", "tools", "opens"),
+    [
+        ({"type": "auto"}, 2, True),
+        ({"type": "any"}, 2, True),
+        ({"type": "any"}, 1, False),
+        ({"type": "tool", "name": "find"}, 2, False),
+        ({"type": "none"}, 2, True),
+    ],
+    ids=["auto", "any", "any of one", "tool", "none"],
+)
+def test_a_tool_that_is_forced_is_no_run(play, choice, tools, opens):
+    with instrumented(AnthropicInstrumentor) as seen:
+        play(SAID).messages.create(**ASK, tools=TOOLS[:tools], tool_choice=choice)
+    assert [span.name for span in seen.spans if span.parent is None] == [
+        f"invoke_agent {AGENT}" if opens else "chat claude-test"
+    ]
+
+
 # -- the loop ----------------------------------------------------------------------------------------------------------
 
 

@@ -179,12 +179,18 @@ class ModelStep(Step):
             self._context = scope.owned(here, get_current_span(parent), self, claims=False)
         else:
             self._start(parent)
-            if self.place is None and not self.span.is_recording() and not self.recorder.measures:
+            if self.place is None and not (self.span.is_recording() or self._is_wanted):
                 return SilentStep(call, here, self.span)
             self._context = scope.owned(here, self.span, self)
-        if self._conversation is None and not call.tapped and (operation.traces_itself or self.span.is_recording()):
+        reads = operation.traces_itself or self.span.is_recording() or self.recorder.hands_on
+        if self._conversation is None and not call.tapped and reads:
             self._read()
         return self
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether somebody wants what comes of the call though its span does not record."""
+        return self.recorder.measures or self.recorder.hands_on
 
     def _start(self, parent: Context) -> None:
         try:
@@ -221,7 +227,7 @@ class ModelStep(Step):
         return self.target.fold() if self.target.fold is not None else None
 
     def _end(self, result: InferenceResult | None, outcome: Outcome) -> None:
-        if self.call.tapped and self.span.is_recording():
+        if self.call.tapped and (self.span.is_recording() or self.recorder.hands_on):
             self._read()
         captured = self.recorder.end_inference(self.span, self.operation, self._conversation, result, outcome)
         if self.place is not None:

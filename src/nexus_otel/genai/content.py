@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from nexus_otel import semconv
-from nexus_otel._guard import new_lock, report
+from nexus_otel._guard import new_lock, quietly, report
 from nexus_otel.config import SettingError, Settings
 from nexus_otel.genai.plain import to_json, to_plain
 
@@ -250,6 +250,7 @@ class Content:
         self.finish_in_messages = settings.semconv == "pkg"
         self._error_messages = settings.error_messages or self.on_spans
         self._to_store = settings.content is None
+        self.is_structured = settings.structured and takes_structure()
         self._limits = (settings.max_attribute_bytes, settings.max_span_bytes)
         self._redaction = Redaction.of(settings, hook)
 
@@ -306,18 +307,36 @@ class Content:
         short = _cut_text(text, limit) if plain_text else fitted(orjson.loads(text), limit)
         return short, len(short.encode()), True
 
-    def structured(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return content as objects, for log events: redacted, within the limits."""
-        captured = self.capture(values)
-        return {
-            name: value if name in _PLAIN_TEXT or not isinstance(value, str) else orjson.loads(value)
-            for name, value in captured.items()
-        }
+    @staticmethod
+    def structured(captured: Mapping[str, Any]) -> dict[str, Any]:
+        """Return captured content as objects, for log events and for SDKs that take them on spans."""
+        return {name: _object(name, value) for name, value in captured.items()}
 
     def message(self, text: str) -> str:
         """Return the text of an error, redacted and short enough for a status."""
         clean = self._redaction.text(str(self._redaction.value(text)) if self._redaction.by_text else text)
         return clean if len(clean) <= _MESSAGE_BYTES else _cut_text(clean, _MESSAGE_BYTES)
+
+
+def _object(name: str, value: Any) -> Any:
+    """Return a content attribute as an object: a tool's text stays one, what is JSON is parsed."""
+    if not isinstance(value, str):
+        return value
+    if name in _PLAIN_TEXT and value[:1] not in ("{", "["):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
+
+
+def takes_structure() -> bool:
+    """Whether the OpenTelemetry SDK takes maps and lists of maps as attributes of spans: from 1.45 on."""
+    from importlib.metadata import version
+
+    found = quietly(version, "opentelemetry-sdk") or "0"
+    numbers = [int(part) for part in found.split(".")[:2] if part.isdigit()]
+    return numbers >= [1, 45]
 
 
 # -- beside the span ---------------------------------------------------------------------------------------------------

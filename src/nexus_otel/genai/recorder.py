@@ -15,6 +15,7 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 from nexus_otel import _version, config, normal, semconv
 from nexus_otel._guard import guard
 from nexus_otel.genai import attributes as of
+from nexus_otel.genai.completion import CompletionHook
 from nexus_otel.genai.content import Apart, Content, Redact, beside
 from nexus_otel.genai.metrics import Meters
 from nexus_otel.genai.operations import (
@@ -72,7 +73,13 @@ class Recorder:
         self._qualified_errors = settings.semconv == "pkg"
         self._agent_usage = settings.agent_usage
         self.content = Content(settings, redact)
+        self._hook = CompletionHook.configured()
         self.hasher = normal.Hasher(config.hash_key())
+
+    @property
+    def hands_on(self) -> bool:
+        """Whether somebody is given what was said, whatever the sampler says."""
+        return self._hook is not None
 
     @property
     def measures(self) -> bool:
@@ -131,6 +138,8 @@ class Recorder:
         captured: Mapping[str, Any] = {}
         outcome = self._typed(outcome)
         try:
+            if self._hook is not None:
+                self._hook.call(span, conversation, result)
             if span.is_recording():
                 attributes: dict[str, Any] = {}
                 with _DESCRIBING:
@@ -172,11 +181,11 @@ class Recorder:
             values[semconv.OUTPUT_MESSAGES] = of.output_messages(
                 result.output, result.finish_reasons, with_reasons=self.content.finish_in_messages
             )
+        captured = self.content.capture(values)
         if self.content.on_events or self.content.event:
             details = of.inference_start(operation) | attributes
-            content = self.content.structured(values) if self.content.on_events else {}
+            content = self.content.structured(captured) if self.content.on_events else {}
             self._emit(semconv.DETAILS_EVENT, _DEBUG, span, details | content)
-        captured = self.content.capture(values)
         self._add_content(span, attributes, captured)
         return captured
 
@@ -276,7 +285,7 @@ class Recorder:
     def _add_content(self, span: Span, attributes: dict[str, Any], captured: Mapping[str, Any]) -> None:
         """Add content to the span's attributes if it was asked for, else keep it beside it for the local store."""
         if self.content.on_spans:
-            attributes |= captured
+            attributes |= self.content.structured(captured) if self.content.is_structured else captured
         elif captured and self.content.to_store:
             self._apart(span).attributes.update(captured)
 
