@@ -32,6 +32,7 @@ from nexus_otel.genai.operations import (
     answered_calls,
 )
 from nexus_otel.genai.recorder import Recorder
+from nexus_otel.normal import normalise
 
 
 def this_task() -> tuple[int, int]:
@@ -61,6 +62,7 @@ class Run:
         context: The root as the parent of what the run does, with the ambient baggage.
         ambient: The span that was current when it opened.
         prefix: Fingerprint of its last request's messages, with their number.
+        answered: The same, with the answer.
         resumable: Whether a request with the same prefix goes on with it: after a failure or a pause.
         signature: What tells its agent from another: instructions and tools.
         parent: The run whose tool it is part of.
@@ -83,6 +85,7 @@ class Run:
     awaited: OrderedDict[str, Awaited] = field(default_factory=OrderedDict)
     prefix: int = 0
     prefix_length: int = 0
+    answered: int = 0
     history: int = 0
     resumable: bool = False
     failed: Failure | None = None
@@ -94,6 +97,19 @@ class Run:
     waiting: bool = False
     nested: list[Run] = field(default_factory=list)
     task: Any = field(default_factory=this_task)
+
+    def asked_for(self, call: ToolCall) -> Awaited | None:
+        """Return the call that a tool's execution answers: by its id, else by name and arguments, the oldest first."""
+        if call.id is not None:
+            found = self.awaited.get(call.id)
+            return found if found is not None and not found.executed else None
+        waiting = [one for one in self.awaited.values() if not one.executed and one.asked.name == call.name]
+        same = [one for one in waiting if one.asked.arguments is call.arguments]
+        same = same or [one for one in waiting if one.asked.arguments == call.arguments]
+        if not same and waiting:
+            said = normalise(call.arguments)
+            same = [one for one in waiting if normalise(one.asked.arguments) == said]
+        return same[0] if same else None
 
     def upwards(self) -> Iterator[Run]:
         """Yield this run and those it is part of."""

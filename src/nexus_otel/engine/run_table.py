@@ -130,6 +130,7 @@ class RunTable:
         if run.prefix_length:
             _remove(self._by_prefix, run.prefix, run)
             self._remember(("prefix", run.prefix), run)
+            self._remember(("prefix", run.answered), run)
         if run.response_id is not None:
             _remove(self._by_response, run.response_id, run)
 

@@ -37,6 +37,7 @@ from nexus_otel.engine.run import (
     this_task,
 )
 from nexus_otel.engine.run_table import RunTable
+from nexus_otel.genai.measure import extended
 from nexus_otel.genai.operations import (
     AgentRun,
     Conversation,
@@ -255,6 +256,7 @@ class Runs:
         if conversation is not None and conversation.tools:
             run.tools = {str(tool.get("name")): tool.get("parameters") for tool in conversation.tools}
         self._table.respond(run, result.id)
+        run.answered = extended(run.prefix, result.output[0]) if result.output else 0
         for asked in result.calls:
             if asked.id is not None:
                 known = asked.name in run.tools if run.tools else None
@@ -270,15 +272,11 @@ class Runs:
         if run is None or run.closed or not run.awaited:
             return None
         with self._lock:
-            waiting = [a for a in run.awaited.values() if not a.executed and a.asked.name == call.name]
-            same = [a for a in waiting if a.asked.arguments is call.arguments] or [
-                a for a in waiting if a.asked.arguments == call.arguments
-            ]
-            if not same:
+            found = run.asked_for(call)
+            if found is None:
                 return None
-            same[0].executed = True
-            call.id = same[0].asked.id
-            call.known = same[0].known
+            found.executed = True
+            call.id, call.known = found.asked.id, found.known
             return run
 
     # -- ending runs ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 from nexus_otel.genai.operations import Message, Part
@@ -49,12 +50,12 @@ def fingerprints(messages: Sequence[Message]) -> list[int]:
 
     Only meaningful within a process: built on the cached hashes of the strings themselves.
     """
-    out: list[int] = []
-    value = 0
-    for message in messages:
-        value = hash((value, message.role, *(_key(part) for part in message.parts)))
-        out.append(value)
-    return out
+    return list(accumulate(messages, extended, initial=0))[1:]
+
+
+def extended(fingerprint: int, message: Message) -> int:
+    """Return the fingerprint of a history with one more message."""
+    return hash((fingerprint, message.role, *(_key(part) for part in message.parts)))
 
 
 def _key(part: Part) -> int:
