@@ -31,33 +31,28 @@ class Watch:
         self._fold: Fold | None = None
         with guard.of("preparing to read the stream of", step.target.name):
             self._fold = step.fold()
-        self._add: Callable[[Any], None] = self._fold.add if self._fold is not None else _ignored
         self._first_s: float | None = None
         self._times: list[float] | None = [] if step.times_chunks else None
         self._handled = sys.exception()
-        self.see: Callable[[Any], None] = self._see_first
         _open.add(self)
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    def _see_first(self, event: Any) -> None:
+    def begun(self) -> Callable[[Any], None]:
+        """Know that the first event is there; returns what takes each event from now on, and may raise."""
         self._first_s = self._step.elapsed_s
-        self.see = self._see_timed if self._times is not None else self._see
-        self.see(event)
+        add = self._fold.add if self._fold is not None else ignored
+        return add if self._times is None else self._timed(add, self._times)
 
-    def _see(self, event: Any) -> None:
-        try:
-            self._add(event)
-        except Exception as error:  # noqa: BLE001 - ours: the stream goes on
-            self._broken(error)
+    def _timed(self, add: Callable[[Any], None], times: list[float]) -> Callable[[Any], None]:
+        def timed(event: Any) -> None:
+            times.append(time.perf_counter())
+            add(event)
 
-    def _see_timed(self, event: Any) -> None:
-        if self._times is not None:
-            self._times.append(time.perf_counter())
-        self._see(event)
+        return timed
 
-    def _broken(self, error: Exception) -> None:
-        self._add = _ignored
+    def broken(self, error: Exception) -> None:
+        """Report that an event could not be read: the stream goes on, unread."""
         report(f"reading the stream of {self._step.target.name}", error)
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -97,16 +92,16 @@ class Watch:
     def _finish(self, **how: Any) -> None:
         if self._step.ended:
             return
-        result: InferenceResult | None = None
-        with guard.of("reading the stream of", self._step.target.name):
-            result = self._fold.result() if self._fold is not None else None
-        times = self._times or ()
-        gaps = [after - before for before, after in pairwise(times)]
-        self._step.finish(result, how.pop("failure", None), how.pop("error", None),
-                          first_chunk_s=self._first_s, chunk_gaps_s=gaps, **how)  # fmt: skip
+        with _ENDING:
+            result: InferenceResult | None = None
+            with guard.of("reading the stream of", self._step.target.name):
+                result = self._fold.result() if self._fold is not None else None
+            gaps = [after - before for before, after in pairwise(self._times or ())]
+            self._step.finish(result, first_chunk_s=self._first_s, chunk_gaps_s=gaps, **how)
         _open.discard(self)
 
 
+_ENDING: Final = guard("ending a stream")
 _open: weakref.WeakSet[Watch] = weakref.WeakSet()
 
 
@@ -117,15 +112,37 @@ def end_open() -> None:
             watch.stopped(ABANDONED)
 
 
-class Watched:
+class _Seen:
+    """What the two colours of a watched stream share: each event is seen, once, by whatever takes it now."""
+
+    __slots__ = ("_iterator", "_next", "_see", "_watch")
+
+    def __init__(self, iterator: Any, watch: Watch, read: Callable[[], Any]) -> None:
+        self._iterator = iterator
+        self._watch = watch
+        self._next = read
+        self._see: Callable[[Any], None] | None = None  # not a method of this: nothing of ours is a cycle
+
+    def _begin(self) -> Callable[[Any], None]:
+        self._see = ignored  # where what follows fails
+        self._see = self._watch.begun()
+        return self._see
+
+    def _stumbled(self, error: Exception) -> None:
+        self._see = ignored
+        self._watch.broken(error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._iterator, name)
+
+
+class Watched(_Seen):
     """The events of a stream, each seen by its watch."""
 
-    __slots__ = ("_iterator", "_next", "_watch")
+    __slots__ = ()
 
     def __init__(self, iterator: Iterator[Any], watch: Watch) -> None:
-        self._iterator = iterator
-        self._next = iterator.__next__
-        self._watch = watch
+        super().__init__(iterator, watch, iterator.__next__)
 
     def __iter__(self) -> Watched:
         return self
@@ -139,22 +156,20 @@ class Watched:
         except BaseException as error:
             self._watch.failed(error)
             raise
-        self._watch.see(event)
+        try:
+            (self._see or self._begin())(event)
+        except Exception as error:  # noqa: BLE001 - ours: the stream goes on
+            self._stumbled(error)
         return event
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._iterator, name)
 
-
-class WatchedAsync:
+class WatchedAsync(_Seen):
     """The events of an async stream, each seen by its watch."""
 
-    __slots__ = ("_iterator", "_next", "_watch")
+    __slots__ = ()
 
     def __init__(self, iterator: AsyncIterator[Any], watch: Watch) -> None:
-        self._iterator = iterator
-        self._next = iterator.__anext__
-        self._watch = watch
+        super().__init__(iterator, watch, iterator.__anext__)
 
     def __aiter__(self) -> WatchedAsync:
         return self
@@ -168,11 +183,11 @@ class WatchedAsync:
         except BaseException as error:
             self._watch.failed(error)
             raise
-        self._watch.see(event)
+        try:
+            (self._see or self._begin())(event)
+        except Exception as error:  # noqa: BLE001 - ours: the stream goes on
+            self._stumbled(error)
         return event
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._iterator, name)
 
 
 def watched(iterator: Any, watch: Watch) -> Watched | WatchedAsync:
@@ -185,5 +200,5 @@ def running(iterator: Any) -> bool:
     return bool(getattr(iterator, "gi_running", False) or getattr(iterator, "ag_running", False))
 
 
-def _ignored(_event: Any) -> None:
-    return None
+def ignored(_event: Any) -> None:
+    """Take an event and do nothing with it."""
