@@ -15,6 +15,7 @@ from nexus_otel._version import __version__
 from nexus_otel.engine.driver import ModelStep, Step
 from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.target import Call, Target
+from nexus_otel.genai.content import takes_structure
 from nexus_otel.genai.operations import Failure
 from nexus_otel.semconv import SCHEMA_URL
 from tests.fakes.provider import Provider
@@ -132,13 +133,18 @@ def test_the_kit_passes_what_is_right(provider: Provider) -> None:
     right.test_the_caller_notices_nothing(CREATE, "NO_CONTENT", provider)
 
 
-@pytest.mark.parametrize("change", [leaking, with_nothing, with_wrong_type, with_foreign_name])
+CHANGES = [with_wrong_type, with_foreign_name]
+if takes_structure():  # an SDK before 1.45 refuses it by itself, with a warning of its own
+    CHANGES.append(with_nothing)
+
+
+@pytest.mark.parametrize("change", [leaking, *CHANGES])
 def test_wrong_attributes_are_noticed(change: Callable[[Target], Target], provider: Provider) -> None:
     with pytest.raises(AssertionError):
         suite(change, CREATE).test_the_spans_are_those_expected(CREATE, provider)
 
 
-@pytest.mark.parametrize("change", [with_nothing, with_wrong_type, with_foreign_name])
+@pytest.mark.parametrize("change", CHANGES)
 def test_attributes_against_the_conventions_are_noticed(change: Callable[[Target], Target], provider: Provider) -> None:
     with pytest.raises(AssertionError):
         suite(change, CREATE).test_the_spans_follow_the_conventions(CREATE, provider)

@@ -295,7 +295,7 @@ class Recorder:
 
     def _emit(self, name: str, severity: int, span: Span, attributes: Mapping[str, Any]) -> None:
         """Emit a log event in the context of a span, where somebody takes log events."""
-        from opentelemetry._logs import LogRecord, SeverityNumber, get_logger, get_logger_provider
+        from opentelemetry._logs import SeverityNumber, get_logger, get_logger_provider
 
         provider = self._logger_provider or get_logger_provider()
         if not is_real(provider):
@@ -303,8 +303,10 @@ class Recorder:
         if provider is None:
             return
         level = SeverityNumber(severity)
-        get_logger(self._scope, _version.__version__, provider, semconv.SCHEMA_URL).emit(
-            LogRecord(
+        logger = get_logger(self._scope, _version.__version__, provider, semconv.SCHEMA_URL)
+        logger.emit(
+            log_record(
+                logger,
                 timestamp=time.time_ns(),
                 context=trace.set_span_in_context(span),
                 severity_number=level,
@@ -313,6 +315,21 @@ class Recorder:
                 attributes=dict(attributes),
             )
         )
+
+
+def log_record(logger: Any, **given: Any) -> Any:
+    """Return a log record for `logger`.
+
+    SDKs before 1.39 turn the API's record into one of their own, with a deprecation warning of theirs at each: they are
+    given their own.
+    """
+    from opentelemetry._logs import LogRecord
+    from opentelemetry.sdk import _logs as sdk
+
+    older = getattr(sdk, "LogRecord", None)
+    if older is None or not hasattr(older, "_from_api_log_record") or not isinstance(logger, sdk.Logger):
+        return LogRecord(**given)
+    return older(resource=logger.resource, **given)
 
 
 def _answered_failure(call: ToolCall, result: ToolResult) -> Failure:
