@@ -8,6 +8,7 @@ from typing import Any
 
 import anthropic
 from anthropic import beta_async_tool, beta_tool
+from anthropic.resources.messages.messages import DEPRECATED_MODELS
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
@@ -359,12 +360,16 @@ async def loop_of_awaits(client: Any) -> Any:
     return await loop_async(client.messages.create)
 
 
+OLD_MODEL = next(iter(DEPRECATED_MODELS))
+"""A model that the installed SDK warns of."""
+
+
 def deprecated(client: Any) -> Any:
-    return client.messages.create(**{**ASK, "model": "claude-2.1"})
+    return client.messages.create(**{**ASK, "model": OLD_MODEL})
 
 
 async def deprecated_async(client: Any) -> Any:
-    return await client.messages.create(**{**ASK, "model": "claude-2.1"})
+    return await client.messages.create(**{**ASK, "model": OLD_MODEL})
 
 
 RICH = Reply(
@@ -379,7 +384,7 @@ RICH_USAGE = {
     "gen_ai.usage.cache_write.input_tokens": 4,
     "gen_ai.usage.reasoning.output_tokens": 12,
 }
-OLD = {"gen_ai.request.model": "claude-2.1", "gen_ai.response.model": "claude-2.1"}
+OLD = {"gen_ai.request.model": OLD_MODEL, "gen_ai.response.model": OLD_MODEL}
 
 CALLS = (
     Case(id="create", call=create, steps=[SAID], spans=[chat()]),

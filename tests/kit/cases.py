@@ -81,6 +81,7 @@ class Case:
         fails: The exception of the library that the call raises.
         warns: The categories of the warnings that the library gives.
         options: Further options of the client.
+        gaps: What is known not to work yet: the name of a test and the reason. It fails when it is fixed.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Case:
     fails: type[BaseException] | None = None
     warns: tuple[type[Warning], ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    gaps: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def asynchronous(self) -> bool:

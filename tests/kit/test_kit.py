@@ -24,7 +24,7 @@ from tests.kit.cases import CANARY, Case
 from tests.kit.conventions import message_violations, violations
 from tests.kit.fixtures import failures_allowed
 from tests.kit.recording import Recording, instrumented
-from tests.kit.suite import Conformance
+from tests.kit.suite import Conformance, _parameter
 
 CREATE, STREAM, LOOP, REFUSED, ITERATORS = (
     next(case for case in (*CALLS, *LOOPS, *FAILURES) if case.id == name)
@@ -210,6 +210,13 @@ def test_a_missing_span_is_noticed(provider: Provider) -> None:
     fewer = replace(LOOP, spans=LOOP.spans[1:])
     with pytest.raises(AssertionError):
         suite(lambda target: target, fewer).test_the_spans_are_those_expected(fewer, provider)
+
+
+def test_a_known_gap_is_expected_to_fail_and_only_there() -> None:
+    gap = replace(CREATE, gaps={"test_the_caller_notices_nothing": "not yet"})
+    (mark,) = _parameter(gap, "test_the_caller_notices_nothing").marks
+    assert mark.kwargs == {"reason": "not yet", "strict": True}
+    assert _parameter(gap, "test_the_spans_are_those_expected").marks == []
 
 
 # -- the conventions ---------------------------------------------------------------------------------------------------
