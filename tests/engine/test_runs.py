@@ -415,7 +415,8 @@ def test_conversations_of_one_client_stay_apart_by_their_prefix(seen):
     right += answers(model.ask(right))
     model.ask(list(left))
     model.ask(list(right))
-    assert traces(seen) == {ONE_RUN: 2}
+    one, two = (span_id(root) for root in seen.all(ROOT))
+    assert [parent_id(call) for call in seen.all("chat")] == [one, two, one, two]
 
 
 def test_equal_conversations_of_one_client_stay_apart_by_their_list(seen):
@@ -426,7 +427,32 @@ def test_equal_conversations_of_one_client_stay_apart_by_their_list(seen):
         history.extend(answers(model.ask(history)))
     for history in reversed(histories):
         model.ask(history)
-    assert traces(seen) == {ONE_RUN: 3}
+    one, two, three = (span_id(root) for root in seen.all(ROOT))
+    assert [parent_id(call) for call in seen.all("chat")] == [one, two, three, three, two, one]
+
+
+def test_equal_conversations_of_two_clients_stay_apart_by_their_client(seen):
+    asked = Answer("", (Asked("add", {"n": 1}, "same"),))
+    left, right = Model(asked, Answer()), Model(asked, Answer())
+    for_left, for_right = answers(left.ask([user()])), answers(right.ask([user()]))
+    contextvars.Context().run(left.ask, [user(), *for_left])
+    contextvars.Context().run(right.ask, [user(), *for_right])
+    one, two = (span_id(root) for root in seen.all(ROOT))
+    assert [parent_id(call) for call in seen.all("chat")] == [one, two, one, two]
+
+
+async def test_equal_conversations_of_two_tasks_stay_apart_by_their_task(seen):
+    asked = Answer("", (Asked("add", {"n": 1}, "same"),))
+    model = Cached(asked, Answer())
+
+    async def converse(wait_s):
+        answered = answers(await model.ask_async([user()]))
+        await asyncio.sleep(wait_s)
+        await model.ask_async([user(), *answered])
+
+    await asyncio.gather(converse(0.04), converse(0.02))
+    one, two = (span_id(root) for root in seen.all(ROOT))
+    assert [parent_id(call) for call in seen.all("chat")] == [one, two, two, one]
 
 
 def test_equal_conversations_on_copied_lists_are_as_many_runs(seen):

@@ -1,0 +1,69 @@
+"""The peers beside us: each in an environment of its own, taking turns, and one table of ratios.
+
+    python bench/compare.py [--rounds 15] [--turns 3]
+
+Each peer is measured against the floor in its own process, turn by turn, so that a slow phase of the machine does not
+fall on one of them alone; the figure is the median over the turns. Needs uv on the path for the environments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PLACE = ROOT / "build" / "bench"
+COMMON = ["anthropic==2.12.0", "opentelemetry-sdk==1.45.2", "opentelemetry-exporter-otlp-proto-http==1.45.2"]
+PACKAGES = {
+    "nexus": [str(ROOT)],
+    "official": ["opentelemetry-instrumentation-genai-anthropic==1.3b0"],
+    "openinference": ["openinference-instrumentation-anthropic==3.1.0"],
+    "openllmetry": ["opentelemetry-instrumentation-anthropic==0.62.4"],
+}
+
+
+def interpreter(peer: str) -> str:
+    """Return the interpreter of a peer's environment, made if it is not there."""
+    python = PLACE / peer / "bin" / "python"
+    if not python.exists():
+        subprocess.run(["uv", "venv", "-q", "-p", sys.executable, str(PLACE / peer)], check=True)
+        packages = [*COMMON, *PACKAGES[peer]]
+        subprocess.run(["uv", "pip", "install", "-q", "--python", str(python), *packages], check=True)
+    return str(python)
+
+
+def rows(peer: str, rounds: int) -> list[dict[str, Any]]:
+    """Return what one turn of a peer measures."""
+    command = [interpreter(peer), str(ROOT / "bench/overhead.py"), "--peer", peer, "--rounds", str(rounds), "--json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: list[dict[str, Any]] = json.loads(done.stdout)["rows"]
+    return found
+
+
+def main() -> None:
+    """Measure and print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--turns", type=int, default=3)
+    options = parser.parse_args()
+    ratios: dict[str, dict[str, list[float]]] = {}
+    for peer in PACKAGES:
+        interpreter(peer)
+    for _ in range(options.turns):
+        for peer in PACKAGES:
+            for row in rows(peer, options.rounds):
+                if row["ratio"] is not None:
+                    ratios.setdefault(row["work"], {}).setdefault(peer, []).append(row["ratio"])
+    print(f"| work | {' | '.join(PACKAGES)} |\n|---|{'---|' * len(PACKAGES)}")
+    for work, found in ratios.items():
+        cells = [f"{statistics.median(found[peer]):.1f}" if peer in found else "" for peer in PACKAGES]
+        print(f"| {work} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
