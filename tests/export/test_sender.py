@@ -20,13 +20,14 @@ from nexus_otel.config import Settings
 from nexus_otel.export import sender as sender_module
 from nexus_otel.export import shipper as shipper_module
 from nexus_otel.export import writer
+from nexus_otel.export.answer import rejected
 from nexus_otel.export.destinations import Destination
+from nexus_otel.export.over_http import wait_of
 from nexus_otel.export.read import read_store
 from nexus_otel.export.retention import acknowledge
 from nexus_otel.export.segment import is_locked, segments
 from nexus_otel.export.sender import FlushReport, Sender, flush_store
 from nexus_otel.export.spool import Spool
-from nexus_otel.export.transport import rejected, wait_of
 from tests.export.collector import Collector
 from tests.export.kit import PRELUDE, provider_of, run
 
