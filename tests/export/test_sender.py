@@ -29,7 +29,7 @@ from nexus_otel.export.segment import is_locked, segments
 from nexus_otel.export.sender import FlushReport, Sender, flush_store
 from nexus_otel.export.spool import Spool
 from tests.export.collector import Collector
-from tests.export.kit import PRELUDE, provider_of, run
+from tests.export.kit import PRELUDE, provider_of, run, spans
 
 
 @pytest.fixture
@@ -55,18 +55,6 @@ def pipeline(home, collector):
     yield build
     for sender in senders:
         sender.stop(2)
-
-
-@pytest.fixture
-def fast(monkeypatch):
-    """Waits between tries are a tenth of a second at most."""
-    monkeypatch.setattr(shipper_module, "LONGEST_WAIT_S", 0.05)
-    monkeypatch.setattr(shipper_module, "REFUSED_WAIT_S", 0.1)
-
-
-def spans(tracer, *names, **attributes):
-    for name in names:
-        tracer.start_span(name, attributes=attributes).end()
 
 
 def left(home):
