@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ _VERBOSITY: Final = "GRPC_VERBOSITY"
 class GrpcClient:
     """Speaks gRPC with one destination.
 
-    The channel belongs to the process and thread that send: a forked child makes its own. It is closed
+    The channel belongs to the process and thread that send: a forked child has a HelpedClient. It is closed
     when a request is to be sent again, for a channel that could not connect waits longer and longer before it tries.
     """
 
@@ -40,6 +41,7 @@ class GrpcClient:
         self._destination = destination
         self._metadata = [_pair(name, value) for name, value in destination.headers.items()]
         self._grpc = _quiet_grpc()
+        _used_in.add(os.getpid())
         self._channel: Any = None
 
     def send(self, body: bytes, timeout_s: float) -> Answer:
@@ -67,6 +69,14 @@ class GrpcClient:
         limit = max(0.01, timeout_s)
         answer: bytes = method(body, timeout=limit, metadata=self._metadata or None, compression=compression)
         return answer
+
+
+_used_in: set[int] = set()
+
+
+def is_inherited() -> bool:
+    """Whether a process that this one was forked from has used gRPC here."""
+    return bool(_used_in - {os.getpid()})
 
 
 def _pair(name: str, value: str) -> tuple[str, str | bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 
@@ -57,10 +57,14 @@ class Transport:
 
 
 def _client(destination: Destination) -> Client:
-    made: Any
-    if destination.protocol == GRPC:
-        from nexus_otel.export.over_grpc import GrpcClient as made  # noqa: N813 - a local name
-    else:
-        from nexus_otel.export.over_http import HttpClient as made  # noqa: N813 - a local name
-    client: Client = made(destination)
-    return client
+    if destination.protocol != GRPC:
+        from nexus_otel.export.over_http import HttpClient
+
+        return HttpClient(destination)
+    from nexus_otel.export.over_grpc import GrpcClient, is_inherited
+
+    if is_inherited():
+        from nexus_otel.export.after_fork_grpc import HelpedClient
+
+        return HelpedClient(destination)
+    return GrpcClient(destination)
