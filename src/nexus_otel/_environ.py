@@ -14,3 +14,8 @@ def variables() -> Mapping[str, str]:
 def set_variable(name: str, value: str) -> None:
     """Set a variable for this process and the children it starts."""
     os.environ[name] = value  # noqa: TID251 - the one place
+
+
+def unset_variable(name: str) -> None:
+    """Remove a variable that was set here."""
+    os.environ.pop(name, None)  # noqa: TID251 - the one place

@@ -5,8 +5,14 @@ from pathlib import Path
 import pytest
 
 from nexus_otel import _guard
+from nexus_otel.config import Settings
+from nexus_otel.export import shipper as shipper_module
 from nexus_otel.export import writer
+from nexus_otel.export.sender import Sender
+from nexus_otel.export.spool import Spool
 from nexus_otel.genai.content import beside
+from tests.export.kit import provider_of
+from tests.fakes.otlp import Receiver
 
 
 @pytest.fixture(autouse=True)
@@ -24,3 +30,35 @@ def our_failures_raise(monkeypatch, tmp_path):
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "state" / "nexus"
+
+
+@pytest.fixture
+def receiver():
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def address(receiver):
+    return receiver.listen_grpc()
+
+
+@pytest.fixture
+def pipeline(home):
+    """Build (sender, tracer) on a home; everything is stopped afterwards."""
+    senders = []
+
+    def build(*destinations, **settings):
+        spool = Spool.open(home, destinations, resource={"service.name": "agent"}, settings=Settings(**settings))
+        senders.append(Sender(spool, destinations, Settings(**settings)))
+        return senders[-1], provider_of(spool).get_tracer("maker", "1.2")
+
+    yield build
+    for sender in senders:
+        sender.stop(2)
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    monkeypatch.setattr(shipper_module, "LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr(shipper_module, "REFUSED_WAIT_S", 0.1)

@@ -11,6 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from nexus_otel.config import Settings
+from nexus_otel.export.destinations import Destination
 from nexus_otel.export.segment import BEGIN, SPANS, Target, read_records, segments
 from nexus_otel.export.spool import Spool, SpoolProcessor
 
@@ -68,3 +69,34 @@ def run(home: Path, program: str, **options) -> subprocess.CompletedProcess:
         [sys.executable, "-c", PRELUDE + program, str(home)],
         capture_output=True, text=True, timeout=30, check=False, **options,
     )  # fmt: skip
+
+
+def over_grpc(url, **more):
+    return Destination("traces", url, protocol="grpc", **more)
+
+
+def spans(tracer, *names, **attributes):
+    for name in names:
+        tracer.start_span(name, attributes=attributes).end()
+
+
+def names(receiver):
+    return sorted(span.name for span in receiver.spans)
+
+
+SENDING = """
+import atexit
+from nexus_otel.export.destinations import Destination
+from nexus_otel.export.sender import Sender
+to = Destination("traces", {url!r}, protocol={protocol!r})
+spool, provider = opened(home, to)
+sender = Sender(spool, [to])
+tracer = provider.get_tracer("x")
+tracer.start_span("a").end()
+began = time.monotonic()
+def leave():
+    sender.flush(0.5)
+    sender.stop(0)
+    print(time.monotonic() - began)
+atexit.register(leave)
+"""

@@ -107,7 +107,8 @@ def test_a_target_knows_the_names_of_headers_only():
         ("TRACES_TIMEOUT", "-1", "seconds"),
         ("TIMEOUT", "nan", "seconds"),
         ("COMPRESSION", "zstd", "none, gzip, deflate"),
-        ("PROTOCOL", "carrier-pigeon", "http/protobuf"),
+        ("PROTOCOL", "carrier-pigeon", "http/protobuf, http/json, grpc"),
+        ("TRACES_PROTOCOL", "otlp", "http/protobuf, http/json, grpc"),
         ("CERTIFICATE", "/not/there.pem", "PEM"),
     ],
 )
@@ -137,18 +138,65 @@ def test_a_password_in_a_wrong_endpoint_is_not_shown(environment):
     assert "hidden" not in str(caught.value)
 
 
-def test_grpc_gives_one_warning_with_the_port_to_try(environment, caplog):
-    environment(ENDPOINT="http://c:4317", PROTOCOL="grpc")
-    assert destination("traces").url == "http://c:4317/v1/traces"
-    assert destination("logs") is not None
-    (line,) = [record.getMessage() for record in caplog.records]
-    assert "OTEL_EXPORTER_OTLP_PROTOCOL=grpc" in line
-    assert "4318" in line
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        ({"ENDPOINT": "http://c:4317"}, "http://c:4317"),
+        ({"ENDPOINT": "http://c"}, "http://c:4317"),
+        ({"ENDPOINT": "https://c"}, "https://c:443"),
+        ({"ENDPOINT": "https://c:1/any/where?x=1"}, "https://c:1"),
+        ({"ENDPOINT": "https://c:1", "INSECURE": "true"}, "https://c:1"),
+        ({"ENDPOINT": "c:4317"}, "https://c:4317"),
+        ({"ENDPOINT": "c:4317", "INSECURE": "True"}, "http://c:4317"),
+        ({"ENDPOINT": "c:4317", "INSECURE": "true", "TRACES_INSECURE": "false"}, "https://c:4317"),
+        ({"TRACES_ENDPOINT": "[::1]:4317", "INSECURE": "true"}, "http://[::1]:4317"),
+    ],
+)
+def test_the_address_over_grpc(environment, caplog, variables, url):
+    environment(PROTOCOL="grpc", **variables)
+    found = destination("traces")
+    assert (found.url, found.protocol) == (url, "grpc")
+    assert found.target.endpoint == url
+    assert caplog.records == []
 
 
-def test_the_port_of_grpc_alone_gives_a_hint(environment, caplog):
-    environment(ENDPOINT="http://c:4317")
-    assert destination("traces") is not None
-    (line,) = [record.getMessage() for record in caplog.records]
-    assert "4317" in line
-    assert "4318" in line
+def test_the_default_over_grpc_is_this_machine_where_it_is_wanted(environment):
+    environment(PROTOCOL="grpc")
+    assert destination("traces") is None
+    assert destination("traces", default=True) == Destination("traces", "http://localhost:4317", protocol="grpc")
+
+
+def test_every_signal_has_its_own_protocol(environment):
+    environment(ENDPOINT="http://c:4317", PROTOCOL="GRPC", LOGS_PROTOCOL="http/json", METRICS_PROTOCOL="http/protobuf")
+    assert [(one.url, one.protocol) for one in destinations()] == [
+        ("http://c:4317", "grpc"),
+        ("http://c:4317/v1/logs", "http/json"),
+        ("http://c:4317/v1/metrics", "http/protobuf"),
+    ]
+
+
+def test_the_protocol_is_no_part_of_a_target():
+    assert len({Destination("traces", "http://c/", protocol=one).target for one in ("http/protobuf", "http/json")}) == 1
+
+
+def test_user_and_password_become_a_header_over_grpc(environment):
+    environment(ENDPOINT="me:p%40ss@c:4317", PROTOCOL="grpc")
+    found = destination("traces")
+    assert (found.url, found.headers) == ("https://c:4317", {"authorization": "Basic bWU6cEBzcw=="})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ENDPOINT", "unix:/run/x"),
+        ("ENDPOINT", "c:4317/path"),
+        ("ENDPOINT", "c:99999"),
+        ("INSECURE", "maybe"),
+        ("HEADERS", "a=caf%C3%A9"),
+        ("HEADERS", "a!=b"),
+    ],
+)
+def test_a_wrong_value_over_grpc_is_named(environment, name, value):
+    environment(**{"ENDPOINT": "c:4317", "PROTOCOL": "grpc", name: value})
+    with pytest.raises(SettingError, match=f"^OTEL_EXPORTER_OTLP_{name}"):
+        destination("traces")

@@ -20,15 +20,16 @@ from nexus_otel.config import Settings
 from nexus_otel.export import sender as sender_module
 from nexus_otel.export import shipper as shipper_module
 from nexus_otel.export import writer
+from nexus_otel.export.answer import rejected
 from nexus_otel.export.destinations import Destination
+from nexus_otel.export.over_http import wait_of
 from nexus_otel.export.read import read_store
 from nexus_otel.export.retention import acknowledge
 from nexus_otel.export.segment import is_locked, segments
 from nexus_otel.export.sender import FlushReport, Sender, flush_store
 from nexus_otel.export.spool import Spool
-from nexus_otel.export.transport import rejected, wait_of
 from tests.export.collector import Collector
-from tests.export.kit import PRELUDE, provider_of, run
+from tests.export.kit import PRELUDE, provider_of, run, spans
 
 
 @pytest.fixture
@@ -54,18 +55,6 @@ def pipeline(home, collector):
     yield build
     for sender in senders:
         sender.stop(2)
-
-
-@pytest.fixture
-def fast(monkeypatch):
-    """Waits between tries are a tenth of a second at most."""
-    monkeypatch.setattr(shipper_module, "LONGEST_WAIT_S", 0.05)
-    monkeypatch.setattr(shipper_module, "REFUSED_WAIT_S", 0.1)
-
-
-def spans(tracer, *names, **attributes):
-    for name in names:
-        tracer.start_span(name, attributes=attributes).end()
 
 
 def left(home):

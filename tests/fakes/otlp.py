@@ -1,4 +1,4 @@
-"""An OTLP/HTTP backend that keeps what it receives, and fails on demand."""
+"""An OTLP backend, over HTTP and gRPC, that keeps what it receives, and fails on demand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_service
@@ -18,12 +18,15 @@ from . import telemetry
 from .server import Handler, LocalServer
 from .telemetry import Event, Link, LogRecord, Metric, Span, spans_of_json
 
-__all__ = ["Body", "Event", "Link", "LogRecord", "Metric", "Receiver", "Span", "spans_of_json"]
+if TYPE_CHECKING:
+    from .otlp_grpc import GrpcServer
+
+__all__ = ["SIGNALS", "Body", "Event", "Link", "LogRecord", "Metric", "Receiver", "Span", "spans_of_json"]
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One request as it arrived: headers by lower-case name, data decompressed."""
+    """One request as it arrived: headers by lower-case name, data decompressed; over gRPC the path is the method."""
 
     path: str
     headers: dict[str, str]
@@ -40,8 +43,16 @@ class _Signal:
     read: Callable[[Any], Any]
     rejected: str
 
+    def answer(self, rejected: int) -> Any:
+        """The response that says how many items were not taken."""
+        made: Any = self.response()
+        if rejected:
+            setattr(made.partial_success, self.rejected, rejected)
+            made.partial_success.error_message = f"{rejected} rejected on purpose"
+        return made
 
-_SIGNALS = {
+
+SIGNALS = {
     "/v1/traces": _Signal(
         trace_service.ExportTraceServiceRequest,
         trace_service.ExportTraceServiceResponse,
@@ -67,7 +78,7 @@ class Receiver:
     """Accepts traces, logs and metrics as protobuf or JSON; safe for many clients at once.
 
     Attributes:
-        retry_after: Seconds to name in the `Retry-After` header of error answers.
+        retry_after: Seconds to name in the `Retry-After` header of error answers, over gRPC in a RetryInfo.
     """
 
     def __init__(self) -> None:
@@ -78,6 +89,7 @@ class Receiver:
         self._bodies: list[Body] = []
         self._malformed: list[str] = []
         self._server = LocalServer(_Intake, self)
+        self._grpc: GrpcServer | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +100,19 @@ class Receiver:
     def close(self) -> None:
         """Stop serving; requests that hang are closed."""
         self._server.stop()
+        if self._grpc is not None:
+            self._grpc.stop()
+
+    def listen_grpc(self, credentials: Any = None, limit: int | None = None) -> str:
+        """Serve gRPC too, over TLS if `credentials` are given, and take no request above `limit` bytes.
+
+        Returns:
+            The endpoint.
+        """
+        from .otlp_grpc import GrpcServer
+
+        self._grpc = GrpcServer(self, credentials, limit)
+        return self._grpc.url
 
     @property
     def url(self) -> str:
@@ -99,13 +124,14 @@ class Receiver:
         """What happens to the next request.
 
         `ok` keeps it; `partial` keeps all but its first item and says so; `refuse` closes the connection;
-        `hang` waits until the behaviour changes, then closes; a number answers that status.
+        `hang` waits until the behaviour changes, then closes; a number answers that status, the name of one of
+        gRPC's codes answers that one. Over gRPC what is neither is UNAVAILABLE, over HTTP it is 500.
         """
         return self._behaviour
 
     @behaviour.setter
     def behaviour(self, value: str) -> None:
-        if value not in {"ok", "partial", "refuse", "hang"} and not value.isdigit():
+        if value not in {"ok", "partial", "refuse", "hang"} and not value.isdigit() and not value.isupper():
             raise ValueError(f"behaviour: {value!r} is neither ok, partial, refuse, hang nor a status")
         self._behaviour = value
 
@@ -182,7 +208,7 @@ class _Intake(Handler):
 
     def do_POST(self) -> None:  # noqa: N802 - the name http.server calls
         raw = self.read_body()
-        signal = _SIGNALS.get(self.path)
+        signal = SIGNALS.get(self.path)
         if signal is None:
             self.answer(404, b"", {})
             return
@@ -210,13 +236,10 @@ class _Intake(Handler):
                     pass
                 self.hang_up()
             case status:
-                self._fail(int(status))
+                self._fail(int(status) if status.isdigit() else 500)
 
     def _accept(self, body: Body, rejected: int, signal: _Signal) -> None:
-        answer: Any = signal.response()
-        if rejected:
-            setattr(answer.partial_success, signal.rejected, rejected)
-            answer.partial_success.error_message = f"{rejected} rejected on purpose"
+        answer = signal.answer(rejected)
         kind = body.headers.get("content-type", "")
         content = telemetry.to_json(answer) if "json" in kind else answer.SerializeToString()
         self.answer(200, content, {"content-type": kind})

@@ -12,16 +12,17 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from nexus_otel import config
 from nexus_otel._environ import variables
-from nexus_otel._guard import note_once
 from nexus_otel.config import SettingError
 from nexus_otel.export.segment import Target
 
 SIGNALS: Final = ("traces", "logs", "metrics")
+HTTP, JSON, GRPC = "http/protobuf", "http/json", "grpc"
+PROTOCOLS: Final = (HTTP, JSON, GRPC)
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"
+DEFAULT_GRPC_ENDPOINT: Final = "http://localhost:4317"
 DEFAULT_TIMEOUT_S: Final = 10.0
+_GRPC_PORTS: Final = {"http": 4317, "https": 443}
 _COMPRESSIONS: Final = ("none", "gzip", "deflate")
-_PROTOCOLS: Final = ("http/protobuf", "http/json", "grpc")
-_GRPC_PORT: Final = 4317
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,14 @@ class Destination:
 
     Attributes:
         signal: traces, logs or metrics.
-        url: The whole address, without user and password.
+        url: The whole address, without user and password; for gRPC scheme, host and port.
         headers: Sent with every request. They hold keys: they are never stored or shown.
         timeout_s: How long a request may take, in seconds.
         compression: none, gzip or deflate.
         certificate: A file with the certificates to trust.
         client_key: A file with our key.
         client_certificate: A file with our certificate.
+        protocol: http/protobuf, http/json or grpc.
     """
 
     signal: str
@@ -47,6 +49,7 @@ class Destination:
     certificate: str | None = None
     client_key: str | None = None
     client_certificate: str | None = None
+    protocol: str = HTTP
 
     @property
     def endpoint(self) -> str:
@@ -72,14 +75,14 @@ def destination(signal: str, *, default: bool = False) -> Destination | None:
         SettingError: A variable has none of its values.
     """
     signal = signal.lower()
-    found = _url(signal, default=default)
-    if found is None:
+    address = _address(signal, default=default)
+    if address is None:
         return None
-    url, headers = found
-    _check_protocol(signal, urlsplit(url))
+    protocol = _protocol(signal)
+    url = _grpc_url(*address, insecure=_insecure(signal)) if protocol == GRPC else _url(signal, *address)
     return Destination(
-        signal, url, headers | _headers(signal), _timeout(signal), _compression(signal),
-        _file(signal, "CERTIFICATE"), _file(signal, "CLIENT_KEY"), _file(signal, "CLIENT_CERTIFICATE"),
+        signal, url, _login(address[1]) | _headers(signal, protocol), _timeout(signal), _compression(signal),
+        _file(signal, "CERTIFICATE"), _file(signal, "CLIENT_KEY"), _file(signal, "CLIENT_CERTIFICATE"), protocol,
     )  # fmt: skip
 
 
@@ -100,58 +103,81 @@ def _variable(signal: str, what: str) -> tuple[str, str | None]:
     return own if is_own else general, config.otlp_variable(signal.upper(), what)
 
 
-def _url(signal: str, *, default: bool) -> tuple[str, dict[str, str]] | None:
-    """Return the address without user and password, and the header that stands for those."""
+def _address(signal: str, *, default: bool) -> tuple[str, str] | None:
+    """Return the name and value of the endpoint's variable; the standard's endpoint as `default`."""
     name, value = _variable(signal, "ENDPOINT")
-    if value is None:
-        return (f"{DEFAULT_ENDPOINT}/v1/{signal}", {}) if default else None
-    parts = _parts(name, value)
+    if value is None and default:
+        value = DEFAULT_GRPC_ENDPOINT if _protocol(signal) == GRPC else DEFAULT_ENDPOINT
+    return None if value is None else (name, value)
+
+
+def _protocol(signal: str) -> str:
+    name, value = _variable(signal, "PROTOCOL")
+    protocol = (value or HTTP).lower()
+    if protocol not in PROTOCOLS:
+        raise SettingError(f"{name}={value!r}: expected {', '.join(PROTOCOLS)}")
+    return protocol
+
+
+def _url(signal: str, name: str, value: str) -> str:
+    """Return an address for HTTP, without user and password; the general one gets the signal's path."""
+    parts = _parts(name, value, value, DEFAULT_ENDPOINT)
     if signal.upper() not in name:
         parts = parts._replace(path=f"{parts.path.rstrip('/')}/v1/{signal}")
     address = parts.netloc.rpartition("@")[2]
-    headers = {}
-    if parts.username is not None:
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-    return urlunsplit(parts._replace(netloc=address, path=parts.path or "/")), headers
+    return urlunsplit(parts._replace(netloc=address, path=parts.path or "/"))
 
 
-def _parts(name: str, value: str) -> SplitResult:
+def _grpc_url(name: str, value: str, *, insecure: bool) -> str:
+    """Return scheme, host and port. The scheme says whether there is TLS, and `insecure` where there is no scheme."""
+    whole = value if "://" in value else f"{'http' if insecure else 'https'}://{value}"
+    parts = _parts(name, value, whole, f"{DEFAULT_GRPC_ENDPOINT} or localhost:4317")
+    if whole != value and parts.path:  # such as unix:/run/socket
+        raise SettingError(f"{name}={_shown(value)!r}: expected an address such as localhost:4317")
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}:{parts.port or _GRPC_PORTS[parts.scheme]}"
+
+
+def _insecure(signal: str) -> bool:
+    name, value = _variable(signal, "INSECURE")
+    if (value or "false").lower() not in {"true", "false"}:
+        raise SettingError(f"{name}={value!r}: expected true, false")
+    return (value or "").lower() == "true"
+
+
+def _parts(name: str, value: str, whole: str, example: str) -> SplitResult:
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(whole)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
-        shown = value.rpartition("@")[2].partition("?")[0]
-        raise SettingError(f"{name}={shown!r}: expected an address such as {DEFAULT_ENDPOINT}")
+        raise SettingError(f"{name}={_shown(value)!r}: expected an address such as {example}")
     return parts
 
 
-def _check_protocol(signal: str, url: SplitResult) -> None:
-    name, value = _variable(signal, "PROTOCOL")
-    protocol = (value or _PROTOCOLS[0]).lower()
-    if protocol not in _PROTOCOLS:
-        raise SettingError(f"{name}={value!r}: expected http/protobuf")
-    hint = "; port 4317 takes gRPC, http/protobuf is usually on 4318" if url.port == _GRPC_PORT else ""
-    if protocol != _PROTOCOLS[0]:
-        note_once(
-            "choosing the protocol", "nexus-otel: %s=%s: only http/protobuf is spoken and used%s", name, value, hint
-        )
-    elif hint:
-        note_once(
-            "choosing the port", "nexus-otel: the endpoint%s", hint.replace("; port 4317", " has port 4317, which")
-        )
+def _shown(value: str) -> str:
+    return value.rpartition("@")[2].partition("?")[0]
 
 
-def _headers(signal: str) -> dict[str, str]:
+def _login(value: str) -> dict[str, str]:
+    """Return the header that stands for user and password in an address."""
+    parts = urlsplit(value if "://" in value else f"//{value}")
+    if parts.username is None:
+        return {}
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"authorization": "Basic " + base64.b64encode(login.encode()).decode()}
+
+
+def _headers(signal: str, protocol: str) -> dict[str, str]:
     """Return the headers of a list `name=value,...`, values URL-encoded (W3C Baggage without properties)."""
+    is_name = _is_metadata if protocol == GRPC else _is_token
     name, value = _variable(signal, "HEADERS")
     headers: dict[str, str] = {}
     for pair in filter(None, (part.strip() for part in (value or "").split(","))):
         key, found, text = pair.partition("=")
         key, text = unquote(key).strip().lower(), unquote(text).strip()
-        if not found or not _is_token(key) or not text.isprintable():
+        if not found or not is_name(key) or not text.isprintable() or (protocol == GRPC and not text.isascii()):
             raise SettingError(f"{name}: expected name=value, a comma between two, values URL-encoded")
         headers[key] = text
     return headers
@@ -159,6 +185,10 @@ def _headers(signal: str) -> dict[str, str]:
 
 def _is_token(key: str) -> bool:
     return key.isascii() and bool(key) and all(one.isalnum() or one in "!#$%&'*+-.^_`|~" for one in key)
+
+
+def _is_metadata(key: str) -> bool:
+    return _is_token(key) and not set(key) & set("!#$%&'*+^`|~")
 
 
 def _timeout(signal: str) -> float:

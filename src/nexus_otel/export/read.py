@@ -12,6 +12,7 @@ import orjson
 
 from nexus_otel._guard import quietly
 from nexus_otel.export.died import Found, parsed, spans_of
+from nexus_otel.export.otlp_json import message_json
 from nexus_otel.export.owner import Owner
 from nexus_otel.export.places import store_folders
 from nexus_otel.export.segment import (
@@ -273,33 +274,20 @@ def _start(found: _Span) -> int:
 
 def _request(spans: list[_Span]) -> dict[str, Any]:
     """Return one trace, its spans under their resource and scope, each of these once."""
-    from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped,unused-ignore]
-
     resources: dict[bytes, tuple[dict[str, Any], dict[bytes, dict[str, Any]]]] = {}
     for found in spans:
         key = found.around.resource.SerializeToString() + found.around.schema_url.encode()
         if key not in resources:
-            resources[key] = (_around(MessageToDict, "resource", found.around), {})
+            resources[key] = (_around("resource", found.around), {})
         scopes = resources[key][1]
         key = found.scope.scope.SerializeToString() + found.scope.schema_url.encode()
         if key not in scopes:
-            scopes[key] = {**_around(MessageToDict, "scope", found.scope), "spans": []}
-        scopes[key]["spans"].append(_hex_ids(MessageToDict(found.span, use_integers_for_enums=True)))
+            scopes[key] = {**_around("scope", found.scope), "spans": []}
+        scopes[key]["spans"].append(message_json(found.span))
     around = [{**one, "scopeSpans": list(scopes.values())} for one, scopes in resources.values()]
     return {"resourceSpans": around}
 
 
-def _around(to_dict: Any, name: str, message: Any) -> dict[str, Any]:
+def _around(name: str, message: Any) -> dict[str, Any]:
     schema = {"schemaUrl": message.schema_url} if message.schema_url else {}
-    return {name: to_dict(getattr(message, name)), **schema}
-
-
-def _hex_ids(span: dict[str, Any]) -> dict[str, Any]:
-    """Return the span with ids in hex, as OTLP wants them, in place of JSON protobuf's base64."""
-    from base64 import b64decode
-
-    for holder in (span, *span.get("links", ())):
-        for name in ("traceId", "spanId", "parentSpanId"):
-            if name in holder:
-                holder[name] = b64decode(holder[name]).hex()
-    return span
+    return {name: message_json(getattr(message, name)), **schema}

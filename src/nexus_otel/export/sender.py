@@ -96,6 +96,8 @@ class Sender:
         self._wake.put(None)
         if self._thread is not None:
             self._thread.join(timeout_s)
+            with guard("hanging up"):
+                self._shipper.hang_up()
         self._spool.close()
         if self._sending.acquire(timeout=_AT_EXIT_S):
             try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from nexus_otel._guard import logger, note_once, quietly
+from nexus_otel.export.answer import Answer, Outcome
 from nexus_otel.export.claim import claimed
 from nexus_otel.export.destinations import Destination
 from nexus_otel.export.owner import this_process
@@ -18,7 +19,7 @@ from nexus_otel.export.places import store_folders
 from nexus_otel.export.segment import Header, Target, read_header, segments
 from nexus_otel.export.shipment import Batch, MemorySource, SegmentSource, Source
 from nexus_otel.export.spool import Spool
-from nexus_otel.export.transport import Answer, Outcome, Transport
+from nexus_otel.export.transport import Transport
 
 LONGEST_WAIT_S: Final = 30.0
 REFUSED_WAIT_S: Final = 60.0
@@ -71,6 +72,11 @@ class Shipper:
         for line in self._lines:
             if not line.patient:
                 line.next_try = 0.0
+
+    def hang_up(self) -> None:
+        """Give up the requests that are under way; what they carry stays."""
+        for line in self._lines:
+            line.transport.close()
 
     def round(self, until: float = _FOR_EVER) -> bool:
         """Send everything that waits.
