@@ -435,10 +435,10 @@ def test_equal_conversations_of_two_clients_stay_apart_by_their_client(seen):
     asked = Answer("", (Asked("add", {"n": 1}, "same"),))
     left, right = Model(asked, Answer()), Model(asked, Answer())
     for_left, for_right = answers(left.ask([user()])), answers(right.ask([user()]))
-    contextvars.Context().run(left.ask, [user(), *for_left])
     contextvars.Context().run(right.ask, [user(), *for_right])
+    contextvars.Context().run(left.ask, [user(), *for_left])
     one, two = (span_id(root) for root in seen.all(ROOT))
-    assert [parent_id(call) for call in seen.all("chat")] == [one, two, one, two]
+    assert [parent_id(call) for call in seen.all("chat")] == [one, two, two, one]
 
 
 async def test_equal_conversations_of_two_tasks_stay_apart_by_their_task(seen):
@@ -521,6 +521,20 @@ def test_a_thread_that_the_provider_holds_is_found_by_the_answer_s_id(seen):
     assert seen.names == {ROOT: 1, "chat toy-1": 3, "execute_tool add": 1, "execute_tool wait": 1}
 
 
+def test_a_run_goes_on_until_the_last_of_its_calls_is_back(seen):
+    model = Model(Answer("thinking", reason="pause"), Answer())
+    first = model.ask([user()])
+
+    class Branching(Model):
+        def _answer(self, said):
+            contextvars.Context().run(model.ask, [user("one way")], continues=first.id)
+            return super()._answer(said)
+
+    Branching().ask([user("another way")], continues=first.id)
+    root = values(seen.one(ROOT))
+    assert (root["nexus.run.steps"], root["nexus.usage.input_tokens"]) == (3, 30)
+
+
 def test_a_continued_thread_without_an_answer_is_found_too(seen):
     model = Model(calls(reason="pause"), Answer())
     first = model.ask([user()])
@@ -571,6 +585,15 @@ def test_a_model_call_of_a_tool_is_a_child_of_the_run(seen):
     assert values(seen.one(ROOT))["nexus.usage.input_tokens"] == 21
 
 
+def test_a_forced_call_of_a_tool_is_a_child_of_the_run(seen):
+    model, helper = Model(calls(), Answer()), Model(calls("extract"))
+    messages = [user()]
+    answer = model.ask(messages)
+    helper.ask([user("extract")], tools=TOOLS[:1], system="helper", forced=True)
+    model.ask([*messages, *answers(answer)])
+    assert [parent_id(span) for span in seen.all("chat")] == [span_id(seen.one(ROOT))] * 3
+
+
 def test_an_agent_of_a_tool_is_a_child_run(seen):
     model, inner = Model(calls(), Answer()), Model(Answer("", (Asked("wait", {}, "inner"),)), Answer())
     messages = [user()]
@@ -580,8 +603,8 @@ def test_an_agent_of_a_tool_is_a_child_run(seen):
     outer, nested = seen.all(ROOT)
     assert parent_id(nested) == span_id(outer)
     assert {trace_id(span) for span in seen.spans} == {trace_id(outer)}
-    assert values(outer)["nexus.run.steps"] == 4
-    assert values(nested)["nexus.run.steps"] == 2
+    totals = [(values(root)["nexus.run.steps"], values(root)["nexus.run.tool_calls"]) for root in (outer, nested)]
+    assert totals == [(4, 2), (2, 1)]
 
 
 def test_an_agent_of_a_tool_that_repeats_the_ids_of_the_outer_one_is_a_child_run(seen):
@@ -612,6 +635,15 @@ async def test_agents_that_a_tool_starts_at_once_are_children(seen, ids):
     assert [values(span)["nexus.run.steps"] for span in parts] == [2] * 5
     assert values(root)["nexus.run.steps"] == 12
     assert len({trace_id(span) for span in seen.spans}) == 1
+
+
+def test_an_agent_of_a_tool_that_is_left_open_closes_with_the_run(seen):
+    model, inner = Model(calls(), Answer()), Model(calls("wait"))
+    messages = [user()]
+    answer = model.ask(messages)
+    inner.ask([user("help me")], system="another agent")
+    model.ask([*messages, *answers(answer)])
+    assert [values(root).get("nexus.run.closed_by") for root in seen.all(ROOT)] == [None, "parent"]
 
 
 def test_after_the_last_answer_a_call_is_no_child(seen):
@@ -827,6 +859,16 @@ def test_too_many_open_runs_close_the_oldest(monkeypatch):
     assert _guard.failures.pop("open runs") == 2
 
 
+def test_only_the_latest_runs_hold_content(monkeypatch):
+    monkeypatch.setattr(table, "MAX_WITH_CONTENT", 2)
+    mode = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY"}
+    with instrumented(ToyInstrumentor, **mode) as seen:
+        for number in range(4):
+            Model(calls()).ask([user(str(number))])
+    held = ["gen_ai.input.messages" in values(root) for root in seen.all(ROOT)]
+    assert held == [False, False, True, True]
+
+
 def test_ten_thousand_calls_that_are_never_answered_leave_memory_flat():
     with instrumented(ToyInstrumentor, meters=False) as seen:
         counts = []
@@ -970,6 +1012,26 @@ def test_a_forked_child_makes_runs_of_its_own():
         """
     )
     assert lines == [f"child {ONE_TOOL.splitlines()}", "parent 1"]
+
+
+def test_a_call_that_a_fork_cuts_in_two_ends_in_the_parent_only():
+    lines = forked(
+        """
+        class Forking(Model):
+            def _answer(self, said):
+                self.child = os.fork()
+                return super()._answer(said)
+
+        model = Forking(calls())
+        model.ask([user()])
+        if model.child == 0:
+            print("child", sorted(seen.names), len(runs), flush=True)
+            os._exit(0)
+        os.waitpid(model.child, 0)
+        print("parent", sorted(seen.names), len(runs))
+        """
+    )
+    assert lines == ["child [] 0", "parent ['chat toy-1'] 1"]
 
 
 def test_a_fork_while_another_thread_holds_the_table_does_not_hang():

@@ -282,6 +282,17 @@ def test_other_histories_have_other_fingerprints(other):
     assert fingerprints([*history, text("z")])[-1] != fingerprints([*other, text("z")])[-1]
 
 
+def test_answers_to_different_calls_are_different_histories():
+    one, two = ([Message("user", [answer(id_)])] for id_ in ("1", "2"))
+    assert fingerprints(one) != fingerprints(two)
+
+
+def test_calls_of_different_ids_are_different_histories():
+    call = {"type": "tool_call", "name": "t", "arguments": {}}
+    one, two = ([Message("assistant", [{**call, "id": id_}])] for id_ in ("1", "2"))
+    assert fingerprints(one) != fingerprints(two)
+
+
 def test_content_that_cannot_be_hashed_is_no_error():
     assert (
         len(
