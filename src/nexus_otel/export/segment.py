@@ -118,6 +118,7 @@ class Records:
     """The records in `data` from `start` on; damaged ones are passed over.
 
     Attributes:
+        data: What holds them.
         header: The segment's header, None where it is not in `data` or damaged.
         skipped: How many gaps of damaged bytes were passed over so far.
         end: Where the last sound record ends.
@@ -125,7 +126,7 @@ class Records:
     """
 
     def __init__(self, data: bytes, start: int = 0, header: Header | None = None) -> None:
-        self._data = data
+        self.data = data
         self.header = header
         self.skipped = 0
         self.end = start
@@ -133,12 +134,18 @@ class Records:
 
     def __iter__(self) -> Iterator[tuple[int, bytes, int]]:
         """Yield kind, payload, and the offset behind each record."""
-        data, position = self._data, self.end
+        data = self.data
+        for kind, start, end in self.places():
+            yield kind, data[start:end], end
+
+    def places(self) -> Iterator[tuple[int, int, int]]:
+        """Yield kind, and the offsets of the beginning and the end of each record's payload."""
+        data, position = self.data, self.end
         while position < len(data):
             end = _record_end(data, position)
             if end:
                 self.end = end
-                yield data[position + 8], data[position + _HEAD : end], end
+                yield data[position + 8], position + _HEAD, end
                 position = end
                 continue
             following = _next_record(data, position + 1)
