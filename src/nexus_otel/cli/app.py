@@ -102,6 +102,23 @@ def flush(context: click.Context, timeout: float) -> None:
         context.exit(NOTHING)
 
 
+@commands.command()
+@click.option("--older-than", metavar="WHEN", help="What was last written to before then: 12h, 7d, or a date or time.")
+@click.option("--keep", type=click.IntRange(min=0), metavar="N", help="All but the newest runs.")
+@click.option("--all", "everything", is_flag=True, help="Everything.")
+@click.option("--undelivered", is_flag=True, help="Also what a destination has not got yet.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would free.")
+def prune(older_than: str | None, keep: int | None, *, everything: bool, undelivered: bool, dry_run: bool) -> None:
+    """Remove old runs, by default those older than NEXUS_STORE_KEEP_DAYS.
+
+    Files (segments) are removed whole, so one that holds a run to be kept stays; so does every one of a process that is
+    running. With --older-than and --keep both must be true.
+    """
+    from nexus_otel.cli import prune as command
+
+    command.prune(older_than, keep, everything=everything, undelivered=undelivered, dry_run=dry_run)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code.
 

@@ -307,12 +307,13 @@ def _matches(run: Run, trace: str, span: str) -> bool:
     return run.trace_id.startswith(trace) and (not span or run.root.span_id.startswith(span))
 
 
-def since(text: str, now: datetime) -> int:
-    """Return the moment that `--since` names, in nanoseconds since 1970.
+def since(text: str, now: datetime, option: str = "--since") -> int:
+    """Return the moment that an option names, in nanoseconds since 1970.
 
     Args:
         text: A length of time before now (`30m`, `2h`, `1d`), or an ISO date or time, local by default.
         now: The present moment.
+        option: For the message.
 
     Raises:
         AmbiguousError: It is neither.
@@ -326,5 +327,5 @@ def since(text: str, now: datetime) -> int:
         return int(moment.timestamp() * 1e9)
     except (ValueError, OverflowError, OSError):
         raise AmbiguousError(
-            f"--since {text!r}: expected a length of time (30m, 2h, 1d) or a date (2026-11-22)"
+            f"{option} {text!r}: expected a length of time (30m, 2h, 1d) or a date (2026-11-22)"
         ) from None

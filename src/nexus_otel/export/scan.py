@@ -154,6 +154,12 @@ class Scan:
         every = (key for keys in self._keys.values() for key in keys)
         return {key[:_TRACE] for key in every if key[_TRACE:].hex().startswith(beginning)}
 
+    def files_of(self, trace_ids: Iterable[bytes]) -> frozenset[Path]:
+        """Return the segments in which spans of the traces stand."""
+        keys = {key for trace in trace_ids for key in self._keys.get(trace, ())}
+        tables = [self._ended, *(process.begun for process in self._processes.values())]
+        return frozenset(self.files[table[key][0]] for table in tables for key in keys if key in table)
+
     def spans(self, trace_ids: Iterable[bytes] | None = None) -> Iterator[Span]:
         """Yield each span of the traces once; of all traces when not given."""
         keys = {key for trace in (self._keys if trace_ids is None else trace_ids) for key in self._keys.get(trace, ())}
