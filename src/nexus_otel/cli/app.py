@@ -119,6 +119,17 @@ def prune(older_than: str | None, keep: int | None, *, everything: bool, undeliv
     command.prune(older_than, keep, everything=everything, undelivered=undelivered, dry_run=dry_run)
 
 
+@commands.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def doctor(context: click.Context, *, as_json: bool) -> None:
+    """Say what is recorded in this environment, where it goes, and what is wrong; exit code 1 if anything is."""
+    from nexus_otel.cli import doctor as command
+
+    if not command.doctor(as_json=as_json):
+        context.exit(NOTHING)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code.
 
