@@ -85,7 +85,7 @@ def test_traces_of_one_status(full, nexus):
 
 def test_traces_has_a_limit_and_says_so(full, nexus):
     _code, out, _err = nexus("traces", "--limit", "1")
-    assert out.splitlines()[-1] == "2 older: --limit 3"
+    assert out.splitlines()[-1] == "there are older ones: --limit 2"
 
 
 def test_traces_since_a_date(full, nexus):
@@ -97,7 +97,7 @@ def test_traces_since_a_date(full, nexus):
 def test_traces_that_match_nothing(full, nexus):
     code, out, err = nexus("traces", "--since", "1s", "--status", "open")
     assert (code, out) == (1, "")
-    assert err == "nexus-otel: none of 3 runs matches --status open --since 1s\n"
+    assert err == "nexus-otel: no run in 3 traces matches --status open --since 1s\n"
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80])

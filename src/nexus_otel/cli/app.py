@@ -41,12 +41,30 @@ def commands(context: click.Context) -> None:
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs.")
 @click.option("--status", type=click.Choice(["ok", "error", "open"]), help="Only runs that ended so.")
 @click.option("--since", metavar="WHEN", help="Only runs since then: 30m, 2h, 1d, or a date or time.")
+@click.option("--agent", metavar="NAME", help="Only runs of this agent or workflow, or with it inside.")
+@click.option("--model", metavar="NAME", help="Only runs that called this model.")
+@click.option("--tool", metavar="NAME", help="Only runs that called this tool.")
+@click.option("--error", metavar="TYPE", help="Only runs with this error.type, or class of a tool's error.")
+@click.option(
+    "--where", metavar="KEY=VALUE", multiple=True,
+    help="Only runs with this attribute on a span or their resource; may be given several times.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def traces(limit: int, status: str | None, since: str | None, *, as_json: bool) -> None:
-    """List the recorded runs, newest first."""
-    from nexus_otel.cli import traces as command
+def traces(
+    limit: int, status: str | None, since: str | None, where: tuple[str, ...], *, as_json: bool, **options: str | None
+) -> None:
+    """List the recorded runs, newest first; with several filters those that match all."""
+    from datetime import datetime
 
-    command.traces(limit, status, since, as_json=as_json)
+    from nexus_otel.cli import traces as command
+    from nexus_otel.cli.filters import Wanted, named, pairs
+    from nexus_otel.cli.runs import since as moment
+
+    earliest = moment(since, datetime.now().astimezone()) if since else 0
+    wanted = Wanted(
+        status=status, since=since, earliest_ns=earliest, named=named(**options), where=tuple(pairs(where))
+    )  # fmt: skip
+    command.traces(wanted, limit, as_json=as_json)
 
 
 @commands.command(epilog=_RUN_HELP)
@@ -81,6 +99,34 @@ def flush(context: click.Context, timeout: float) -> None:
     from nexus_otel.cli import flush as command
 
     if not command.flush(timeout):
+        context.exit(NOTHING)
+
+
+@commands.command()
+@click.option("--older-than", metavar="WHEN", help="What was last written to before then: 12h, 7d, or a date or time.")
+@click.option("--keep", type=click.IntRange(min=0), metavar="N", help="All but the newest runs.")
+@click.option("--all", "everything", is_flag=True, help="Everything.")
+@click.option("--undelivered", is_flag=True, help="Also what a destination has not got yet.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would free.")
+def prune(older_than: str | None, keep: int | None, *, everything: bool, undelivered: bool, dry_run: bool) -> None:
+    """Remove old runs, by default those older than NEXUS_STORE_KEEP_DAYS.
+
+    Files (segments) are removed whole, so one that holds a run to be kept stays; so does every one of a process that is
+    running. With --older-than and --keep both must be true.
+    """
+    from nexus_otel.cli import prune as command
+
+    command.prune(older_than, keep, everything=everything, undelivered=undelivered, dry_run=dry_run)
+
+
+@commands.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def doctor(context: click.Context, *, as_json: bool) -> None:
+    """Say what is recorded in this environment, where it goes, and what is wrong; exit code 1 if anything is."""
+    from nexus_otel.cli import doctor as command
+
+    if not command.doctor(as_json=as_json):
         context.exit(NOTHING)
 
 

@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from nexus_otel import config
-from nexus_otel.cli.runs import matching
-from nexus_otel.cli.store import all_runs, nothing_yet
+from nexus_otel.cli.store import full, nothing_yet, runs_named
 
 
 def export(wanted: Sequence[str]) -> None:
@@ -30,5 +29,5 @@ def export(wanted: Sequence[str]) -> None:
 
 
 def _traces(wanted: Sequence[str]) -> set[str]:
-    runs = all_runs()
-    return {run.trace_id for name in wanted for run in (runs[:1] if name == "last" else matching(runs, name))}
+    scan = full()
+    return {run.trace_id for name in wanted for run in runs_named(scan, name)}

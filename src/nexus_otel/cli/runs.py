@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -243,12 +243,18 @@ def _runs_of_trace(tree: Tree) -> list[Run]:
 # -- what a person means -------------------------------------------------------------------------------
 
 
-def short_ids(runs: Sequence[Run]) -> dict[str, str]:
-    """Return for each run's id the shortest form of at least 8 characters that means it alone."""
+def short_ids(runs: Sequence[Run], trace_ids: Collection[bytes] = ()) -> dict[str, str]:
+    """Return for each run's id the shortest form of at least 8 characters that means it alone.
+
+    Args:
+        runs: All runs of their traces.
+        trace_ids: The traces of these and of all other runs.
+    """
     length = _SHORT
     while True:
         short = {run.id: _shortened(run.id, length) for run in runs}
-        if len(set(short.values())) == len(short):
+        traces = {trace.hex()[:length] for trace in trace_ids}
+        if len(set(short.values())) == len(short) and len(traces) == len(trace_ids):
             return short
         length += 2
 
@@ -301,12 +307,13 @@ def _matches(run: Run, trace: str, span: str) -> bool:
     return run.trace_id.startswith(trace) and (not span or run.root.span_id.startswith(span))
 
 
-def since(text: str, now: datetime) -> int:
-    """Return the moment that `--since` names, in nanoseconds since 1970.
+def since(text: str, now: datetime, option: str = "--since") -> int:
+    """Return the moment that an option names, in nanoseconds since 1970.
 
     Args:
         text: A length of time before now (`30m`, `2h`, `1d`), or an ISO date or time, local by default.
         now: The present moment.
+        option: For the message.
 
     Raises:
         AmbiguousError: It is neither.
@@ -320,5 +327,5 @@ def since(text: str, now: datetime) -> int:
         return int(moment.timestamp() * 1e9)
     except (ValueError, OverflowError, OSError):
         raise AmbiguousError(
-            f"--since {text!r}: expected a length of time (30m, 2h, 1d) or a date (2026-11-22)"
+            f"{option} {text!r}: expected a length of time (30m, 2h, 1d) or a date (2026-11-22)"
         ) from None

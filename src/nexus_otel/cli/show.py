@@ -10,8 +10,8 @@ from rich.text import Text
 
 from nexus_otel import semconv
 from nexus_otel.cli.content import NOT_RECORDED, Writer, has_content, messages, pretty, print_content
-from nexus_otel.cli.runs import SHORTEST_PREFIX, AmbiguousError, NothingFoundError, short_ids
-from nexus_otel.cli.store import load, nothing_yet, one_run
+from nexus_otel.cli.runs import SHORTEST_PREFIX, AmbiguousError, NothingFoundError
+from nexus_otel.cli.store import full, one_run
 from nexus_otel.cli.terminal import console, duration, moment, one_line
 from nexus_otel.cli.tree import error_of, print_header, print_tree
 
@@ -30,12 +30,11 @@ def show_run(wanted: str, *, content: bool, as_json: bool) -> None:
         content: Whether to print what was said.
         as_json: As one JSON object, with content.
     """
-    run, runs = one_run(wanted)
+    run, name = one_run(wanted)
     if as_json:
         spans = [asdict(span) for span in run.spans]
         print(json.dumps({"schema": 1, "run": run.as_json(), "spans": spans}, default=str))
         return
-    name = short_ids(runs)[run.id]
     to = console()
     print_header(run, to, name)
     to.print(Text(f"{moment(run.start_ns)}, id {run.id}", style="dim"), soft_wrap=True)
@@ -61,9 +60,10 @@ def show_span(wanted_run: str | None, wanted: str, *, as_json: bool) -> None:
         as_json: As one JSON object.
     """
     if wanted_run is None:
-        spans = load().spans
-        if not spans:
-            raise nothing_yet()
+        from nexus_otel.export.read import stored
+
+        scan = full()
+        spans = stored(scan, scan.traces_with_span(wanted.lower()))
     else:
         spans = one_run(wanted_run)[0].spans
     span = _select_span(spans, wanted)

@@ -99,3 +99,12 @@ def count(value: int, thing: str) -> str:
     ('1 step', '1,200 steps')
     """
     return f"{value:,} {thing}{'' if value == 1 else 's'}"
+
+
+def size(value: int) -> str:
+    """Return a number of bytes.
+
+    >>> size(0), size(1200), size(1_234_567)
+    ('0.0 kB', '1.2 kB', '1.2 MB')
+    """
+    return f"{value / 1e3:.1f} kB" if value < 999_950 else f"{value / 1e6:,.1f} MB"  # noqa: PLR2004 - what is no 1000 kB

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from nexus_otel.cli.runs import NothingFoundError, Run, has_failed, runs_of, short_ids, since
-from nexus_otel.cli.store import load, nothing_yet
+from nexus_otel.cli.filters import Wanted
+from nexus_otel.cli.runs import NothingFoundError, Run, has_failed, short_ids
+from nexus_otel.cli.store import load, newest_first, nothing_yet
 from nexus_otel.cli.terminal import console, count, moment, number, one_line, run_duration
 from nexus_otel.cli.tree import STATUS_STYLE
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from nexus_otel.export.scan import Scan
 
 _HEAD: Final = ("time", "run", "agent", "status", "duration", "steps", "tools", "tokens in/out")
 _RIGHT: Final = frozenset({"duration", "steps", "tools", "tokens in/out"})
@@ -25,36 +27,45 @@ _LEAVE: Final = ("tools", "steps", "tokens in/out", "time", "duration")
 _AGENT: Final = (12, 40)
 
 
-def traces(limit: int, status: str | None, after: str | None, *, as_json: bool) -> None:
+def traces(wanted: Wanted, limit: int, *, as_json: bool) -> None:
     """Print the runs of the local store.
 
     Args:
+        wanted: Which runs.
         limit: How many at most.
-        status: Only runs that ended so: ok, error, open.
-        after: Only runs that began after this; see `runs.since`.
         as_json: As one JSON object.
 
     Raises:
         NothingFoundError: There is none.
     """
-    earliest = since(after, datetime.now().astimezone()) if after else 0
-    every = runs_of(load().spans)
-    found = [run for run in every if run.start_ns >= earliest and status in {None, run.status}]
+    scan = load(wanted.needles)
+    found, older = _found(scan, wanted, limit)
     if as_json:
-        print(json.dumps({"schema": 1, "runs": [run.as_json() for run in found[:limit]]}))
+        print(json.dumps({"schema": 1, "runs": [run.as_json() for run in found]}))
+    if not scan.trace_ids:
+        raise nothing_yet()
     if not found:
-        raise _none_of(every, status, after)
+        raise NothingFoundError(f"no run in {count(len(scan.trace_ids), 'trace')} matches {wanted}")
     if not as_json:
-        _print_table(found[:limit], short_ids(every), console())
-        if len(found) > limit:
-            console().print(Text(f"{len(found) - limit:,} older: --limit {len(found)}", style="dim"))
+        _print_table(found, short_ids(found, scan.trace_ids), console())
+        if older:
+            console().print(Text(older, style="dim"))
 
 
-def _none_of(every: Sequence[Run], status: str | None, after: str | None) -> NothingFoundError:
-    if not every:
-        return nothing_yet()
-    asked = [f"--status {status}"] * bool(status) + [f"--since {after}"] * bool(after)
-    return NothingFoundError(f"none of {count(len(every), 'run')} matches {' '.join(asked)}")
+def _found(scan: Scan, wanted: Wanted, limit: int) -> tuple[list[Run], str]:
+    """Return the newest runs that are wanted, and a line about others where there are some."""
+    possible = [trace for trace in scan.trace_ids if scan.newest[trace] >= wanted.earliest_ns]
+    if wanted.needles:
+        possible = [trace for trace in possible if trace in scan.marked]
+    found: list[Run] = []
+    for run in newest_first(scan, possible):
+        if run.start_ns < wanted.earliest_ns:
+            break
+        if wanted.takes(run):
+            if len(found) == limit:
+                return found, f"there are older ones: --limit {2 * limit}"
+            found.append(run)
+    return found, ""
 
 
 def _print_table(runs: Sequence[Run], short: dict[str, str], to: Console) -> None:

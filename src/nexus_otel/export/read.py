@@ -10,22 +10,8 @@ from typing import Any
 
 import orjson
 
-from nexus_otel._guard import quietly
-from nexus_otel.export.died import Found, parsed, spans_of
 from nexus_otel.export.otlp_json import message_json
-from nexus_otel.export.owner import Owner
-from nexus_otel.export.places import store_folders
-from nexus_otel.export.segment import (
-    BEGIN,
-    NOTE,
-    SEALED,
-    SPANS,
-    ForeignFileError,
-    Records,
-    is_orphan,
-    read_records,
-    segments,
-)
+from nexus_otel.export.scan import Scan, Span
 
 
 @dataclass(slots=True)
@@ -102,102 +88,19 @@ def read_store(home: Path, pid: int | None = None) -> Store:
         home: The folder of the local store.
         pid: The process whose segments are read; all when not given.
     """
-    reading = _Reading(home, pid)
-    spans = sorted(map(_stored, reading.spans()), key=lambda span: (span.start_ns, span.trace_id))
-    return Store(spans, reading.skipped, reading.files, reading.foreign)
+    scan = Scan(home, pid)
+    return Store(stored(scan), scan.skipped, scan.files, scan.foreign)
 
 
-# -- records -------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Span(Found):
-    """A span, and what became of it."""
-
-    open: bool = False
-    died: bool = False
-
-
-@dataclass(slots=True)
-class _Process:
-    """What the segments of one process say of spans that did not end."""
-
-    begun: dict[bytes, _Span] = field(default_factory=dict)
-    latest_ns: int = 0
-    last: Path | None = None
-
-
-class _Reading:
-    """One pass over the segments of a store."""
-
-    def __init__(self, home: Path, pid: int | None = None) -> None:
-        self._ended: dict[bytes, _Span] = {}
-        self._processes: dict[Owner | None, _Process] = defaultdict(_Process)
-        self.skipped = 0
-        self.files: list[Path] = []
-        self.foreign: list[str] = []
-        for folder in store_folders(home):
-            for path in segments(folder):
-                if pid is None or path.stem.split("-")[2:3] == [str(pid)]:
-                    self._read(path)
-
-    def _read(self, path: Path) -> None:
-        try:
-            records = read_records(path)
-        except ForeignFileError as error:
-            self.foreign.append(str(error))
-            return
-        except OSError:  # deleted by its process in the meantime, or not ours to read
-            return
-        self.files.append(path)
-        process = self._processes[records.header.owner if records.header else None]
-        begun, sealed = self._take(records, process)
-        if not sealed:  # a sealed segment's open spans stand in the next one too
-            process.begun.update(begun)
-            process.last = path
-        self.skipped += records.skipped
-        if records.torn and (records.header is None or quietly(is_orphan, path, records.header.owner)):
-            self.skipped += 1
-
-    def _take(self, records: Records, process: _Process) -> tuple[dict[bytes, _Span], bool]:
-        begun: dict[bytes, _Span] = {}
-        sealed = False
-        for kind, payload, _end in records:
-            sealed = sealed or (kind == NOTE and SEALED in (quietly(orjson.loads, payload) or ()))
-            if kind not in {SPANS, BEGIN}:
-                continue
-            request = parsed(payload)
-            if request is None:
-                self.skipped += 1
-                continue
-            for found in map(_span, spans_of(request)):
-                process.latest_ns = max(process.latest_ns, found.latest_ns)
-                (self._ended if kind == SPANS else begun).setdefault(found.key, found)
-        return begun, sealed
-
-    def spans(self) -> Iterator[_Span]:
-        """Yield each span once."""
-        yield from self._ended.values()
-        for owner, process in self._processes.items():
-            left = {key: found for key, found in process.begun.items() if key not in self._ended}
-            if not left or process.last is None:
-                continue
-            died = owner is None or quietly(is_orphan, process.last, owner) is True
-            for found in left.values():
-                found.open, found.died = not died, died
-                if died:
-                    found.finish(process.latest_ns)
-                yield found
-
-
-def _span(found: Found) -> _Span:
-    return _Span(found.span, found.around, found.scope)
+def stored(scan: Scan, trace_ids: Iterable[bytes] | None = None) -> list[StoredSpan]:
+    """Return the spans of the traces, by start; of all traces when not given."""
+    return sorted(map(_stored, scan.spans(trace_ids)), key=lambda span: (span.start_ns, span.trace_id))
 
 
 # -- as Python values ----------------------------------------------------------------------------------
 
 
-def _stored(found: _Span) -> StoredSpan:
+def _stored(found: Span) -> StoredSpan:
     span, scope = found.span, found.scope.scope
     return StoredSpan(
         trace_id=span.trace_id.hex(),
@@ -257,9 +160,9 @@ def requests_json(home: Path, trace_ids: Collection[str] | None = None) -> Itera
         trace_ids: In lower-case hex; all traces when not given.
     """
     wanted = None if trace_ids is None else {bytes.fromhex(trace_id) for trace_id in trace_ids}
-    traces: dict[bytes, list[_Span]] = defaultdict(list)
-    for found in _Reading(home).spans():
-        if not found.open and (wanted is None or found.span.trace_id in wanted):
+    traces: dict[bytes, list[Span]] = defaultdict(list)
+    for found in Scan(home).spans(wanted):
+        if not found.open:
             traces[found.span.trace_id].append(found)
     for spans in traces.values():
         spans.sort(key=_start)
@@ -267,12 +170,12 @@ def requests_json(home: Path, trace_ids: Collection[str] | None = None) -> Itera
         yield orjson.dumps(_request(spans)).decode()
 
 
-def _start(found: _Span) -> int:
+def _start(found: Span) -> int:
     start: int = found.span.start_time_unix_nano
     return start
 
 
-def _request(spans: list[_Span]) -> dict[str, Any]:
+def _request(spans: list[Span]) -> dict[str, Any]:
     """Return one trace, its spans under their resource and scope, each of these once."""
     resources: dict[bytes, tuple[dict[str, Any], dict[bytes, dict[str, Any]]]] = {}
     for found in spans:

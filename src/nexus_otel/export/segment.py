@@ -38,6 +38,9 @@ _KIND_CRC: Final = [crc32(bytes((kind,))) for kind in range(256)]
 _LONGEST_HEADER: Final = 1 << 20
 _MAYBE_RECORD: Final = re.compile(rb"(?=.{3}[\x00-\x03].{4}[\x01-\x1f])", re.DOTALL)
 _SILENT_S: Final = 600.0
+_OWNER: Final = {"pid": int, "start_time": int, "boot_id": str, "pid_space": str}
+_SEARCH: Final = 64
+"""How many times the size of a file is checked at most for records behind damaged bytes."""
 
 
 class ForeignFileError(NexusError):
@@ -102,10 +105,10 @@ def new_header(targets: tuple[Target, ...], content: str, resource: Mapping[str,
 def _decoded(text: bytes) -> Header | None:
     try:
         body = orjson.loads(text)
-        owner = Owner(*(body[name] for name in ("pid", "start_time", "boot_id", "pid_space")))
+        owner = Owner(*(kind(body[name]) for name, kind in _OWNER.items()))
         targets = tuple(Target(one["signal"], one["endpoint"], one["headers_hash"]) for one in body["destinations"])
         return Header(owner, body["created_ns"], body["content"], targets, body["keep"], body["resource"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
 
@@ -118,6 +121,7 @@ class Records:
     """The records in `data` from `start` on; damaged ones are passed over.
 
     Attributes:
+        data: What holds them.
         header: The segment's header, None where it is not in `data` or damaged.
         skipped: How many gaps of damaged bytes were passed over so far.
         end: Where the last sound record ends.
@@ -125,28 +129,46 @@ class Records:
     """
 
     def __init__(self, data: bytes, start: int = 0, header: Header | None = None) -> None:
-        self._data = data
+        self.data = data
         self.header = header
         self.skipped = 0
         self.end = start
         self.torn = False
+        self._room = _SEARCH * len(data)
 
     def __iter__(self) -> Iterator[tuple[int, bytes, int]]:
         """Yield kind, payload, and the offset behind each record."""
-        data, position = self._data, self.end
+        data = self.data
+        for kind, start, end in self.places():
+            yield kind, data[start:end], end
+
+    def places(self) -> Iterator[tuple[int, int, int]]:
+        """Yield kind, and the offsets of the beginning and the end of each record's payload."""
+        data, position = self.data, self.end
         while position < len(data):
             end = _record_end(data, position)
             if end:
                 self.end = end
-                yield data[position + 8], data[position + _HEAD : end], end
+                yield data[position + 8], position + _HEAD, end
                 position = end
                 continue
-            following = _next_record(data, position + 1)
+            following = self._next(position + 1)
             if following is None:
                 self.torn = True
                 return
             self.skipped += 1
             position = following
+
+    def _next(self, position: int) -> int | None:
+        """Return where the next sound record begins; None also where it takes too long to find."""
+        for match in _MAYBE_RECORD.finditer(self.data, position):
+            start = match.start()
+            self._room -= min(_SIZE.unpack_from(self.data, start)[0], len(self.data))
+            if self._room < 0:
+                return None
+            if _record_end(self.data, start):
+                return start
+        return None
 
 
 def _record_end(data: bytes, position: int) -> int:
@@ -159,13 +181,6 @@ def _record_end(data: bytes, position: int) -> int:
         return 0
     body = memoryview(data)[position + _HEAD : end]
     return end if crc32(body, _KIND_CRC[kind]) == checksum else 0
-
-
-def _next_record(data: bytes, position: int) -> int | None:
-    for match in _MAYBE_RECORD.finditer(data, position):
-        if _record_end(data, match.start()):
-            return match.start()
-    return None
 
 
 def read_records(path: Path) -> Records:

@@ -1,0 +1,39 @@
+"""Run in a process of its own by `nexus-otel doctor`: what a library that is installed has of what is wrapped.
+
+It imports the library, whose import may fail, print or never end; the last line on stdout is the answer, as JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from typing import Any
+
+from nexus_otel.bootstrap.activate import INSTRUMENTORS
+
+
+def probe(name: str) -> dict[str, Any]:
+    """Return which targets of an instrumentor the library has, and which it lacks."""
+    module, kind = INSTRUMENTORS[name]
+    instrumentor = getattr(importlib.import_module(module), kind)
+    found: dict[str, list[str]] = {"bound": [], "missing": [], "absent": []}
+    for target in instrumentor.targets:
+        lacking = "absent" if target.optional else "missing"
+        symbol = f"{target.module}.{target.name}"
+        found["bound" if _has(target.module, target.name) else lacking].append(symbol)
+    return found
+
+
+def _has(module: str, path: str) -> bool:
+    try:
+        found: Any = importlib.import_module(module)
+    except Exception:  # noqa: BLE001 - whatever the library raises: it cannot be wrapped
+        return False
+    owner_name, _, name = path.rpartition(".")
+    owner = getattr(found, owner_name, None) if owner_name else found
+    return owner is not None and name in vars(owner)
+
+
+if __name__ == "__main__":
+    print("\n" + json.dumps(probe(sys.argv[1])))  # noqa: T201 - the answer

@@ -1,0 +1,169 @@
+"""What `nexus-otel doctor` looks at: libraries, the launcher, the store, destinations."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from importlib import metadata
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any, Final
+
+from nexus_otel import config
+from nexus_otel._environ import variables
+from nexus_otel._guard import quietly
+
+ANSWER_S: Final = 2.0
+_PROBE_S: Final = 60.0
+_ALL_IN_ONE: Final = ("traceloop-sdk", "openlit", "logfire", "langfuse", "ddtrace", "langsmith", "mlflow")
+"""Distributions that wrap several libraries."""
+_ACTIVE: Final = (
+    "import sys; f = sys.modules.get('nexus_otel.bootstrap.activate'); print('\\n%s' % bool(f and f._active))"
+)
+
+Facts = dict[str, Any]
+
+
+# -- libraries -----------------------------------------------------------------------------------------
+
+
+def instrumentors() -> list[Facts]:
+    """Return for each library that we record: whether it is there, fits, and what of it can be wrapped."""
+    from nexus_otel.bootstrap.activate import INSTRUMENTORS
+
+    every = sorted({_normal(found.metadata["Name"] or "") for found in metadata.distributions()})
+    return [_instrumentor(name, module, kind, every) for name, (module, kind) in INSTRUMENTORS.items()]
+
+
+def _instrumentor(name: str, module: str, kind: str, installed: list[str]) -> Facts:
+    from importlib import import_module
+
+    instrumentor = getattr(import_module(module), kind)
+    version = quietly(metadata.version, instrumentor.package)
+    disabled = name in config.current().disabled or f"nexus_{name}" in config.disabled_instrumentations()
+    found: Facts = {"name": name, "version": version, "requires": list(instrumentor.requires), "disabled": disabled}
+    if version is None:
+        return found
+    return {
+        **found,
+        "in_range": all(_fits(version, requirement) for requirement in instrumentor.requires),
+        **_probed(name),
+        "others": [other for other in installed if _records(other, name)],
+    }
+
+
+def _fits(version: str, requirement: str) -> bool:
+    from packaging.requirements import Requirement
+
+    return Requirement(requirement).specifier.contains(version, prereleases=True)
+
+
+def _records(distribution: str, library: str) -> bool:
+    """Whether a distribution is another instrumentation of a library, or of many."""
+    own = (
+        rf"(openinference-instrumentation|opentelemetry-instrumentation(-genai)?)-{re.escape(_normal(library))}(-v\d+)?"
+    )
+    return distribution in _ALL_IN_ONE or re.fullmatch(own, distribution) is not None
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _probed(name: str) -> Facts:
+    """Return what of a library can be wrapped, as another process finds out."""
+    found = _run([sys.executable, "-m", "nexus_otel.bootstrap.probe", name], dict(variables()))
+    answer = quietly(json.loads, found[0]) if found[0] else None
+    return answer if isinstance(answer, dict) else {"failure": found[1] or "no answer"}
+
+
+def _run(command: list[str], environment: dict[str, str]) -> tuple[str, str]:
+    """Return the last line on stdout of a process, and the last on stderr."""
+    try:
+        done = subprocess.run(  # noqa: S603 - this very interpreter
+            command, capture_output=True, text=True, errors="replace", timeout=_PROBE_S, check=False,
+            env={**environment, "NEXUS_SUMMARY": "never"}, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "", type(error).__name__
+    return (done.stdout.strip().splitlines() or [""])[-1], (done.stderr.strip().splitlines() or [""])[-1]
+
+
+# -- the launcher --------------------------------------------------------------------------------------
+
+
+def launcher() -> Facts:
+    """Return whether `nexus-instrument` reaches this Python, tried out, and what might be in its way."""
+    from nexus_otel.cli.instrument import booted, find
+    from nexus_otel.cli.interpreter import problem
+
+    environment = dict(variables())
+    answer, said = _run([sys.executable, "-c", _ACTIVE], booted(environment))
+    first = find("python", environment)
+    other = PathFinder.find_spec("sitecustomize", sys.path)
+    return {
+        "reached": answer == "True",
+        "said": said,
+        "pythonpath": variables().get("PYTHONPATH", ""),
+        "sitecustomize": other.origin if other is not None else None,
+        "python_on_path": first,
+        "python_on_path_problem": problem(first, [], environment) if first else None,
+    }
+
+
+# -- where data goes -----------------------------------------------------------------------------------
+
+
+def store() -> Facts:
+    """Return what the local store holds, and what waits in it for whom."""
+    from nexus_otel.export.places import is_remote, store_folders
+    from nexus_otel.export.segment import is_orphan, read_header, segments
+    from nexus_otel.export.shipment import SegmentSource
+
+    home = config.home()
+    paths = [path for folder in store_folders(home) for path in segments(folder)]
+    waiting: Counter[str] = Counter()
+    for path in paths:
+        header = quietly(read_header, path)
+        if header is None or not header.targets or not quietly(is_orphan, path, header.owner):
+            continue
+        for target in header.targets:
+            left = quietly(SegmentSource(path, header, target, {}, live=False).count) or 0
+            waiting.update({target.endpoint: left} if left else {})
+    sizes = [found.st_size for path in paths if (found := quietly(path.stat)) is not None]
+    return {
+        "path": str(home),
+        "writable": _is_writable(home),
+        "remote": is_remote(home),
+        "segments": len(paths),
+        "bytes": sum(sizes),
+        "undelivered": dict(waiting),
+    }
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether a folder, or the nearest above it that exists, can be written to."""
+    there = next((one for one in (folder, *folder.absolute().parents) if one.exists()), folder)
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
+def destinations() -> list[Facts]:
+    """Return the destinations of this environment, and what each answers to an empty request.
+
+    Raises:
+        SettingError: A variable has none of its values.
+    """
+    from nexus_otel.bootstrap.plan import own_plan
+    from nexus_otel.export.answer import Outcome
+    from nexus_otel.export.transport import Transport
+
+    found = []
+    for one in own_plan(config.current()).destinations:
+        answer = Transport(one).post(b"", ANSWER_S)
+        fine = answer.outcome is Outcome.DELIVERED
+        found.append({"signal": one.signal, "endpoint": one.endpoint, "answers": fine, "answer": answer.what})
+    return found
