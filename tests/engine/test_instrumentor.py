@@ -275,7 +275,14 @@ class CancelledError(BaseException):
     """As asyncio's, anyio's and trio's are called."""
 
 
-@pytest.mark.parametrize("error", [CancelledError(), GeneratorExit()])
+class Cancelled(BaseException):
+    """As trio's is called."""
+
+
+Cancelled.__module__ = "trio"
+
+
+@pytest.mark.parametrize("error", [CancelledError(), GeneratorExit(), Cancelled()], ids=["asyncio", "closed", "trio"])
 def test_control_flow_is_no_failure(error):
     class Leaving(Model):
         def _answer(self, said):

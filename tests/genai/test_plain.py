@@ -294,7 +294,9 @@ def test_a_file_is_left_alone(tmp_path):
 # -- what is read once -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", ["text", [1], (1,), {"a": 1}, None, 7, Model(name="a"), range(3)])
+@pytest.mark.parametrize(
+    "value", ["text", [1], (1,), {"a": 1}, None, 7, Model(name="a"), range(3), {1}, deque([1]), {"a": 1}.keys(), Colour]
+)
 def test_what_can_be_read_again(value):
     assert is_reread(value)
 

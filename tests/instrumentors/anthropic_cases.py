@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -82,6 +83,11 @@ class Answer(BaseModel):
     place: str
 
 
+class Choice(enum.Enum):
+    BIRD = CANARY
+
+
+CHOSEN = Reply(f'"{CANARY}"')
 PARSED = Reply(f'{{"place": "{CANARY}"}}')
 
 
@@ -267,6 +273,11 @@ def helper(client: Any) -> Any:
         return stream.get_final_message()
 
 
+def helper_of_choice(client: Any) -> Any:
+    with client.messages.stream(**ASK, output_format=Choice) as stream:
+        return stream.get_final_message()
+
+
 async def helper_async(client: Any) -> Any:
     async with client.messages.stream(**ASK) as stream:
         return await stream.get_final_message()
@@ -404,6 +415,12 @@ CALLS = (
     ),
     Case(id="stream-async", call=stream_async, steps=[SAID], spans=[chat(STREAMED)]),
     Case(id="helper", call=helper, steps=[SAID], spans=[chat(STREAMED)]),
+    Case(
+        id="helper-choice",
+        call=helper_of_choice,
+        steps=[CHOSEN],
+        spans=[chat({"gen_ai.output.type": "json", **STREAMED})],
+    ),
     Case(id="helper-async", call=helper_async, steps=[SAID], spans=[chat(STREAMED)]),
     Case(id="text-stream", call=helper_text, steps=[SAID], spans=[chat(STREAMED)]),
     Case(id="text-stream-async", call=helper_text_async, steps=[SAID], spans=[chat(STREAMED)]),

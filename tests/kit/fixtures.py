@@ -106,5 +106,6 @@ def no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             monkeypatch.delenv(name)
     yield
     runs.close_all()
+    runs._table = type(runs._table)()  # finished runs are remembered too
     beside.wanted = False
     config.use(None)
