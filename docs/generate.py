@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nexus_otel.bootstrap.activate import INSTRUMENTORS
 from nexus_otel.config import settings_table
+from nexus_otel.engine.target import release
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -41,7 +42,7 @@ def support() -> str:
         methods: dict[str, list[str]] = {}
         for target in instrumentor.targets:
             owner, _, method = target.name.rpartition(".")
-            if not method.startswith("_"):
+            if not method.startswith("_") and not target.until:
                 methods.setdefault(owner, []).append(method)
         recorded = "; ".join(f"`{owner}`: {', '.join(sorted(set(each)))}" for owner, each in methods.items())
         rows.append(f"| {name} | {', '.join(instrumentor.requires)} | {tested(instrumentor.package)} | {recorded} |")
@@ -49,10 +50,10 @@ def support() -> str:
 
 
 def tested(package: str) -> str:
-    """Return the oldest and newest version that the tests run on."""
-    pins = (re.search(rf"^{package}==(\S+)", (ROOT / f"requirements/{which}.txt").read_text("utf-8"), re.MULTILINE)
-            for which in ("oldest", "newest"))  # fmt: skip
-    return ", ".join(dict.fromkeys(pin[1] for pin in pins if pin is not None))
+    """Return the versions that the tests run on."""
+    pins = (re.search(rf"^{package}==(\S+)", path.read_text("utf-8"), re.MULTILINE)
+            for path in (ROOT / "requirements").glob("*.txt"))  # fmt: skip
+    return ", ".join(sorted({pin[1] for pin in pins if pin is not None}, key=release))
 
 
 def filled(text: str) -> str:

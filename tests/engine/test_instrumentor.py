@@ -62,6 +62,58 @@ def test_a_missing_class_or_function_is_told_too(name):
     assert len(kept.lines) == 1
 
 
+@pytest.mark.parametrize("range_", [{"since": "999"}, {"until": "0.1"}])
+def test_what_another_version_has_is_not_looked_for(range_):
+    broken = with_targets(ASK, replace(ASK, name="Model.gone", **range_), package="wrapt")
+    with Kept("nexus_otel") as kept, instrumented(broken):
+        pass
+    assert kept.lines == []
+
+
+def test_what_is_missing_is_one_warning_for_all_of_it():
+    broken = with_targets(*(replace(ASK, name=name) for name in ("Model.gone", "Gone.ask", "Gone.tell")))
+    with Kept("nexus_otel") as kept, instrumented(broken):
+        pass
+    (line,) = kept.lines
+    assert "has no tests.engine.toy.Model.gone, tests.engine.toy.Gone;" in line
+
+
+@pytest.fixture
+def half(tmp_path, monkeypatch):
+    """Give the name of a package whose module `models` is not there."""
+    (tmp_path / "half_library").mkdir()
+    (tmp_path / "half_library" / "__init__.py").write_text('__version__ = "3.1"\n')
+    (tmp_path / "half_library" / "tools.py").write_text("def call():\n    return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "half_library"
+    for name in [name for name in sys.modules if name.startswith("half_library")]:
+        del sys.modules[name]
+
+
+def test_a_module_that_is_not_there_is_told_when_its_package_is_imported(half):
+    targets = [replace(ASK, module=f"{half}.{name}") for name in ("models.messages", "tools")]
+    with Kept("nexus_otel") as kept, instrumented(with_targets(*targets, package=half)):
+        importlib.import_module(half)
+    (line,) = kept.lines
+    assert "half_library 3.1 has no half_library.models.messages;" in line
+    assert f"{half}.tools" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("requirement", "told"), [("half >= 2, < 3", True), ("half >= 2, < 3.2", False), ("half", False)]
+)
+def test_a_version_beyond_the_range_is_told_and_recorded(half, requirement, told):
+    made = with_targets(replace(ASK, module=f"{half}.tools", name="call", response=None), package=half)
+    made.requires = (requirement,)
+    with Kept("nexus_otel") as kept, instrumented(made) as seen:
+        module = importlib.import_module(f"{half}.tools")
+        assert type(vars(module)["call"]) is not types.FunctionType
+    assert seen.spans == []
+    assert ["half_library 3.1 is newer" in line and "half_library.tools.call" in line for line in kept.lines] == [
+        True
+    ] * told
+
+
 @pytest.fixture
 def late(tmp_path, monkeypatch):
     """Give the name of a library that is not imported yet."""

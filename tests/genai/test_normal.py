@@ -394,9 +394,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_every_text_rule_is_fast_on_hostile_text(text):
-    start = time.perf_counter()
+    start = time.process_time()
     for rule in (masked_error, error_class, error_name, answer_form, context_overflow, normalise):
         rule(text)
     tool_failure("t", text)
     Hasher(b"key").result("t", text)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5

@@ -90,9 +90,9 @@ def test_a_reference_is_never_fetched(reference, monkeypatch):
 
 def test_a_foreign_pattern_is_not_run():
     schema = of(a={"type": "string", "pattern": "^(a+)+$"})
-    start = time.perf_counter()
+    start = time.process_time()
     assert schema_errors(schema, {"a": "a" * 40 + "!"}) == ()
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_properties_that_are_called_like_rules_are_kept():

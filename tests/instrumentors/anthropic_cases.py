@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
+import inspect
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import anthropic
-from anthropic import beta_async_tool, beta_tool
-from anthropic.resources.messages.messages import DEPRECATED_MODELS
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
@@ -27,6 +27,7 @@ from tests.fakes.provider import (
     Usage,
     rate_limited,
 )
+from tests.instrumentors.anthropic_lines import LINES, has
 from tests.kit.cases import CANARY, Case, Expected, Library, StreamCase
 from tests.kit.recording import AGENT
 
@@ -41,18 +42,15 @@ def async_client(url: str, key: str, **options: Any) -> anthropic.AsyncAnthropic
     return anthropic.AsyncAnthropic(base_url=url, api_key=key, default_headers={"x-note": CANARY}, **options)
 
 
+STREAM_TYPES = (
+    "Stream", "AsyncStream", "MessageStream", "AsyncMessageStream", "BetaMessageStream", "BetaAsyncMessageStream",
+)  # fmt: skip
 LIBRARY = Library(
     instrumentor=AnthropicInstrumentor,
     client=client,
     async_client=async_client,
-    stream_types=(
-        anthropic.Stream,
-        anthropic.AsyncStream,
-        anthropic.MessageStream,
-        anthropic.AsyncMessageStream,
-        anthropic.BetaMessageStream,
-        anthropic.BetaAsyncMessageStream,
-    ),
+    stream_types=tuple(vars(anthropic)[name] for name in STREAM_TYPES if name in vars(anthropic)),
+    lines=LINES,
 )
 
 # -- what is asked -----------------------------------------------------------------------------------------------------
@@ -137,12 +135,12 @@ async def find_async(bird: str) -> str:
 
 
 def run_tools(client: Any, **options: Any) -> Any:
-    tool = beta_tool(find, input_schema=TOOLS[0]["input_schema"])
+    tool = anthropic.beta_tool(find, input_schema=TOOLS[0]["input_schema"])
     return client.beta.messages.tool_runner(**ASK, tools=[tool], **options)
 
 
 def run_tools_async(client: Any, **options: Any) -> Any:
-    tool = beta_async_tool(find_async, name="find", input_schema=TOOLS[0]["input_schema"])
+    tool = anthropic.beta_async_tool(find_async, name="find", input_schema=TOOLS[0]["input_schema"])
     return client.beta.messages.tool_runner(**ASK, tools=[tool], **options)
 
 
@@ -246,9 +244,11 @@ def tool_loop(more: Attributes = NOTHING_MORE, *, ran: bool = False) -> tuple[Ex
     asks = {"gen_ai.response.finish_reasons": ("tool_call",), **more}
     answers = {"gen_ai.response.id": "msg_0002", "nexus.message.count": 3, "nexus.message.bytes": int, **more}
     first = chat(asks, parent=AGENT_SPAN, content=given)
-    if ran:  # it continues a thread that the provider holds: only the answer is sent
+    if ran:
         found = tool({"gen_ai.tool.description": "Finds a bird."})
-        answers["nexus.message.count"] = 1
+        if not has("thread"):
+            return agent(), first, found, chat(answers, parent=AGENT_SPAN, content=given)
+        answers["nexus.message.count"] = 1  # it continues a thread that the provider holds: only the answer is sent
         return agent(), first, found, chat(answers, parent=AGENT_SPAN, content=(INPUT, OUTPUT))
     return agent(), first, tool({"nexus.derived": True}), chat(answers, parent=AGENT_SPAN, content=given)
 
@@ -314,7 +314,8 @@ def raw(client: Any) -> Any:
 
 async def raw_async(client: Any) -> Any:
     response = await client.messages.with_raw_response.create(**ASK)
-    return response.status_code, await response.parse()
+    parsed = response.parse()
+    return response.status_code, await parsed if inspect.isawaitable(parsed) else parsed
 
 
 def raw_stream(client: Any) -> Any:
@@ -371,16 +372,15 @@ async def loop_of_awaits(client: Any) -> Any:
     return await loop_async(client.messages.create)
 
 
-OLD_MODEL = next(iter(DEPRECATED_MODELS))
-"""A model that the installed SDK warns of."""
+DEPRECATED = next(iter(sys.modules[anthropic.Anthropic(api_key="x").messages.__module__].DEPRECATED_MODELS))
 
 
 def deprecated(client: Any) -> Any:
-    return client.messages.create(**{**ASK, "model": OLD_MODEL})
+    return client.messages.create(**{**ASK, "model": DEPRECATED})
 
 
 async def deprecated_async(client: Any) -> Any:
-    return await client.messages.create(**{**ASK, "model": OLD_MODEL})
+    return await client.messages.create(**{**ASK, "model": DEPRECATED})
 
 
 RICH = Reply(
@@ -395,7 +395,8 @@ RICH_USAGE = {
     "gen_ai.usage.cache_write.input_tokens": 4,
     "gen_ai.usage.reasoning.output_tokens": 12,
 }
-OLD = {"gen_ai.request.model": OLD_MODEL, "gen_ai.response.model": OLD_MODEL}
+BETA_FORMAT_WARNS = (DeprecationWarning,) if has("deprecated beta output_format") else ()
+OLD = {"gen_ai.request.model": DEPRECATED, "gen_ai.response.model": DEPRECATED}
 
 CALLS = (
     Case(id="create", call=create, steps=[SAID], spans=[chat()]),
@@ -438,6 +439,7 @@ CALLS = (
         call=lambda client: client.beta.messages.parse(**ASK, output_format=Answer),
         steps=[PARSED],
         spans=[chat({"gen_ai.output.type": "json"})],
+        warns=BETA_FORMAT_WARNS,
     ),
     Case(id="beta-helper", call=beta_helper, steps=[SAID], spans=[chat(STREAMED)]),
     Case(id="raw", call=raw, steps=[SAID], spans=[chat()]),
@@ -529,14 +531,14 @@ FAILURES = (
         call=create,
         steps=[OVERLOADED],
         spans=[failed("overloaded_error")],
-        fails=anthropic.InternalServerError,
+        fails=anthropic.APIStatusError,
     ),
     Case(
         id="529-async",
         call=create_async,
         steps=[OVERLOADED],
         spans=[failed("overloaded_error")],
-        fails=anthropic.InternalServerError,
+        fails=anthropic.APIStatusError,
     ),
     Case(
         id="dropped",

@@ -13,13 +13,14 @@ from typing import Any
 
 import anthropic
 import pytest
-from anthropic import beta_tool
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
-from nexus_otel.instrumentors.anthropic import AnthropicInstrumentor, usage
+from nexus_otel import semconv
+from nexus_otel.instrumentors._anthropic_responses import usage
+from nexus_otel.instrumentors.anthropic import AnthropicInstrumentor
 from tests.fakes.provider import (
     PROMPT_TOO_LONG,
     Dropped,
@@ -44,6 +45,7 @@ from tests.instrumentors.anthropic_cases import (
     loop,
     run_tools,
 )
+from tests.instrumentors.anthropic_lines import has, needs
 from tests.kit.cases import CANARY, loaded
 from tests.kit.conventions import violations
 from tests.kit.recording import AGENT, instrumented, parent_id, span_id, trace_id, values
@@ -162,6 +164,7 @@ def test_an_interrupt_is_recorded_and_passes(provider, seen, monkeypatch):
 # -- retries -----------------------------------------------------------------------------------------------------------
 
 
+@needs("retry")
 def test_a_retry_says_why_and_how_long(play, seen):
     play(rate_limited(30), SAID, max_retries=2).messages.create(**ASK)
     (event,) = seen.one().events
@@ -170,6 +173,7 @@ def test_a_retry_says_why_and_how_long(play, seen):
     assert attributes == {"nexus.retry.attempt": 1, "nexus.retry.cause": "429", "http.response.status_code": 429}
 
 
+@needs("retry")
 def test_a_retry_after_a_lost_connection_has_no_status(play, seen):
     play(Dropped(), SAID, max_retries=2).messages.create(**ASK)
     (event,) = seen.one().events
@@ -177,6 +181,7 @@ def test_a_retry_after_a_lost_connection_has_no_status(play, seen):
     assert "http.response.status_code" not in event.attributes
 
 
+@needs("retry")
 def test_every_retry_is_an_event_of_the_one_span(play, seen):
     attempt(play(*[rate_limited()] * 3, max_retries=2).messages.create, **ASK)
     assert [event.name for event in seen.one().events] == ["nexus.retry", "nexus.retry", "exception"]
@@ -331,24 +336,15 @@ def test_thinking_is_a_part_of_its_own(play):
 
 
 def test_the_parameters_of_a_request_are_recorded(play, seen):
-    more = {"stop_sequences": ["END"], "output_config": {"effort": "low"}}
+    more = {"stop_sequences": ["END"], **({"output_config": {"effort": "low"}} if has("output_config") else {})}
     extra = {"temperature": 0, "top_p": 1, "top_k": 5}
     play(SAID).messages.create(**ASK, **more, extra_body=extra)
     attributes = values(seen.one())
     assert attributes["gen_ai.request.stop_sequences"] == ("END",)
-    assert attributes["gen_ai.request.reasoning.level"] == "low"
+    assert attributes.get("gen_ai.request.reasoning.level") == ("low" if has("output_config") else None)
     assert (attributes["gen_ai.request.temperature"], attributes["gen_ai.request.top_p"]) == (0.0, 1.0)
     assert attributes["gen_ai.request.top_k"] == 5
     assert violations(seen.one()) == []
-
-
-def test_a_client_of_another_platform_is_another_provider(provider, seen):
-    foundry = anthropic.AnthropicFoundry(
-        base_url=provider.url, api_key=loaded([SAID], provider), http_client=anthropic.DefaultHttpxClient(verify=False)
-    )
-    with foundry:
-        foundry.messages.create(**ASK)
-    assert values(seen.one())["gen_ai.provider.name"] == "azure.ai.inference"
 
 
 def test_a_copy_of_a_client_is_recorded_too(play, seen):
@@ -406,13 +402,14 @@ async def test_a_cancelled_call_is_no_failure(provider, seen):
 # -- tools that the SDK runs -------------------------------------------------------------------------------------------
 
 
+@needs("tool runner")
 def test_a_tool_s_own_spans_are_below_it(play, seen):
     def look(bird: str) -> str:
         """Looks."""
         with seen.tracer.start_as_current_span("look it up"):
             return bird
 
-    runner = play(FIND, SAID).beta.messages.tool_runner(**ASK, tools=[beta_tool(look, name="find")])
+    runner = play(FIND, SAID).beta.messages.tool_runner(**ASK, tools=[anthropic.beta_tool(look, name="find")])
     runner.until_done()
     assert seen.tree() == (
         f"invoke_agent {AGENT}\n"
@@ -423,6 +420,7 @@ def test_a_tool_s_own_spans_are_below_it(play, seen):
     )  # fmt: skip
 
 
+@needs("tool runner")
 def test_a_model_call_of_a_tool_is_below_it(play, seen):
     other = play(Reply("A bird."))
 
@@ -430,7 +428,7 @@ def test_a_model_call_of_a_tool_is_below_it(play, seen):
         """Asks."""
         return other.messages.create(**ASK).content[0].text
 
-    play(FIND, SAID).beta.messages.tool_runner(**ASK, tools=[beta_tool(ask, name="find")]).until_done()
+    play(FIND, SAID).beta.messages.tool_runner(**ASK, tools=[anthropic.beta_tool(ask, name="find")]).until_done()
     assert seen.tree() == (
         f"invoke_agent {AGENT}\n"
         "  chat claude-test\n"
@@ -441,12 +439,13 @@ def test_a_model_call_of_a_tool_is_below_it(play, seen):
     assert values(seen.one("invoke_agent"))["nexus.run.steps"] == 3
 
 
+@needs("tool runner")
 def test_a_tool_that_raises_is_an_error_without_its_words(play, seen):
     def fail(bird: str) -> str:
         """Fails."""
         raise LookupError(f"no {bird} here")
 
-    play(FIND, SAID).beta.messages.tool_runner(**ASK, tools=[beta_tool(fail, name="find")]).until_done()
+    play(FIND, SAID).beta.messages.tool_runner(**ASK, tools=[anthropic.beta_tool(fail, name="find")]).until_done()
     span = seen.one("execute_tool")
     attributes = values(span)
     assert attributes["error.type"] == "LookupError"
@@ -456,8 +455,10 @@ def test_a_tool_that_raises_is_an_error_without_its_words(play, seen):
     assert violations(span) == []
 
 
+@needs("tool runner")
 def test_a_tool_that_the_runner_does_not_have_gets_a_derived_span(play, seen):
-    with pytest.warns(UserWarning, match="not found in tool runner"):
+    warns = has("warning of unknown tools")
+    with pytest.warns(UserWarning, match="not found in tool runner") if warns else contextlib.nullcontext():
         run_tools(play(Reply(tools=[ToolUse("fly")]), SAID)).until_done()
     attributes = values(seen.one("execute_tool"))
     assert attributes["nexus.derived"] is True
@@ -465,13 +466,19 @@ def test_a_tool_that_the_runner_does_not_have_gets_a_derived_span(play, seen):
     assert attributes["error.type"] == "unknown_tool"
 
 
+@needs("tool runner")
 def test_a_runner_that_is_stopped_early_ends_its_run(play):
     with instrumented(AnthropicInstrumentor) as seen:
         run_tools(play(FIND, SAID), max_iterations=1).until_done()
-    assert seen.names == {f"invoke_agent {AGENT}": 1, "chat claude-test": 1, "execute_tool find": 1}
+    # the first lines of the SDK do not run the tools of the last answer
+    assert {name for name in seen.names if not name.startswith("execute_tool")} == {
+        f"invoke_agent {AGENT}",
+        "chat claude-test",
+    }
     assert values(seen.one("invoke_agent"))["nexus.run.closed_by"] == "exit"
 
 
+@needs("tool runner")
 async def test_two_runners_in_one_loop_keep_their_tools(provider, seen):
     from tests.instrumentors.anthropic_cases import run_tools_async
 
@@ -524,8 +531,9 @@ def test_a_failing_request_is_not_blamed_on_the_tool(play, seen):
     assert values(seen.one("execute_tool"))["nexus.tool.failed"] is False
 
 
+@needs("tool runner")
 def test_beta_tools_are_plain_functions_again(play, seen):
-    assert beta_tool(find, name="find").call({"bird": "wren"}) == "wren: in the cage"
+    assert anthropic.beta_tool(find, name="find").call({"bird": "wren"}) == "wren: in the cage"
     assert values(seen.one())["gen_ai.tool.name"] == "find"
 
 
@@ -553,6 +561,7 @@ def test_a_dropped_stream_gives_its_connection_back_as_soon_as_without_us(play, 
     bare = dropped(play(SAID))
     with instrumented(AnthropicInstrumentor) as seen:
         assert dropped(play(SAID)) == bare
+        gc.collect()  # before 1.0 a stream is part of a cycle, with us and without
         assert values(seen.one())["nexus.stream.outcome"] == "abandoned"
 
 
@@ -572,6 +581,26 @@ def test_a_raw_response_is_not_kept_alive(play, seen):
     with without_collections():
         del response
         assert reference() is None
+
+
+def test_a_stream_that_is_closed_while_an_error_is_handled_did_not_fail(play, seen):
+    try:
+        {}["gone"]
+    except KeyError:
+        stream = play(SAID).messages.create(**ASK, stream=True)
+        next(stream)
+        stream.close()
+    assert seen.one().status.status_code is StatusCode.UNSET
+    assert values(seen.one())["nexus.stream.outcome"] == "closed"
+
+
+@pytest.mark.parametrize("names", ["main", "pkg"])
+def test_the_chunks_of_a_stream_are_measured(play, names):
+    with instrumented(AnthropicInstrumentor, NEXUS_SEMCONV=names) as seen:
+        events = list(play(SAID).messages.create(**ASK, stream=True))
+    table = semconv.PKG_METRICS if names == "pkg" else semconv.MAIN_METRICS
+    (first,), (gaps,) = seen.points[table["first_chunk"].name], seen.points[table["chunk"].name]
+    assert (first.count, gaps.count) == (1, len(events) - 1)
 
 
 def test_a_stream_whose_bytes_are_read_ends_its_span(play, seen):
@@ -633,6 +662,7 @@ def test_a_loop_of_streams_is_one_run(play, seen):
 # -- threads that the provider holds -----------------------------------------------------------------------------------
 
 
+@needs("thread")
 def test_a_thread_sends_parses_and_streams(play, seen):
     thread = play(SAID, SAID, SAID).beta.messages.thread(model="claude-test", max_tokens=64)
     thread.send({"role": "user", "content": "one"})
@@ -644,6 +674,7 @@ def test_a_thread_sends_parses_and_streams(play, seen):
     assert [problem for span in seen.spans for problem in violations(span)] == []
 
 
+@needs("thread")
 def test_a_thread_with_tools_is_one_run(play, seen):
     thread = play(FIND, SAID).beta.messages.thread(model="claude-test", max_tokens=64, tools=TOOLS)
     thread.send({"role": "user", "content": "where?"})
@@ -663,7 +694,7 @@ def example():
     return module
 
 
-@pytest.mark.parametrize("how", ["create", "stream", "async", "tool_runner"])
+@pytest.mark.parametrize("how", ["create", "stream", "async", pytest.param("tool_runner", marks=needs("tool runner"))])
 def test_the_example_is_one_trace_however_it_is_written(provider, seen, example, how):
     key = loaded(demo_script(), provider)
     example.answer(how, {"base_url": provider.url, "api_key": key}, "claude-test", example.QUESTION)

@@ -27,8 +27,11 @@ from tests.instrumentors.anthropic_cases import (
     run_tools_async,
     stream_async,
 )
+from tests.instrumentors.anthropic_lines import needs
 from tests.kit.cases import loaded
 from tests.kit.recording import AGENT, Recording, instrumented, values
+
+pytestmark = needs("native spans")
 
 NATIVE = "com.anthropic.sdk"
 OURS = "nexus_otel.instrumentors.anthropic"

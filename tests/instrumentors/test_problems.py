@@ -27,6 +27,7 @@ from tests.instrumentors.anthropic_cases import (
     loop_async,
     run_tools,
 )
+from tests.instrumentors.anthropic_lines import needs
 from tests.kit.cases import CANARY, loaded
 from tests.kit.fixtures import Kept
 from tests.kit.recording import AGENT, instrumented, parent_id, span_id, trace_id, values
@@ -60,6 +61,7 @@ async def test_problem_2_the_steps_of_an_async_run_are_not_roots(provider, seen)
     assert [span.name for span in seen.spans if span.parent is None] == [f"invoke_agent {AGENT}"]
 
 
+@needs("tool runner")
 def test_problem_3_the_tokens_of_a_trace_are_those_that_were_billed(provider, seen):
     key = loaded([Reply(tools=[ToolUse("find", {"bird": "x"})], usage=COSTLY.usage), COSTLY], provider)
     with client(provider.url, key) as connected:
@@ -177,6 +179,7 @@ def test_problem_14_a_payload_is_cut_in_its_structure(provider):
     assert attributes["nexus.message.count"] == 51
 
 
+@needs("tool runner")
 def test_problem_15_what_cannot_be_serialised_does_no_harm(provider):
     class Ugly:
         def __repr__(self):
@@ -208,7 +211,7 @@ def test_problem_20_calls_that_race_keep_their_parents(provider, seen):
     assert seen.tree() == "\n".join([tree] * 16)
 
 
-@pytest.mark.parametrize("absent", [anthropic.NOT_GIVEN, anthropic.omit])
+@pytest.mark.parametrize("absent", [anthropic.NOT_GIVEN, getattr(anthropic, "omit", anthropic.NOT_GIVEN)])
 def test_problem_23_what_was_not_given_is_no_attribute(provider, seen, absent):
     given = {"system": absent, "tools": absent, "stop_sequences": absent, "tool_choice": absent, "thinking": absent}
     with (

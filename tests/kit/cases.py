@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import inspect
 import itertools
 import re
@@ -12,9 +13,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import pytest
 from opentelemetry.trace import SpanKind
 
 from nexus_otel.engine.instrumentor import Instrumentor
+from nexus_otel.engine.target import release
 from tests.fakes.provider import Provider, Recorded, Step
 
 CANARY: Final = "kanarienvogel"
@@ -22,6 +25,47 @@ CANARY: Final = "kanarienvogel"
 
 Invoke = Callable[[Any], Any]
 """Makes a case's call, given a client; a coroutine function for an async client."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """What is known not to be recorded as it should be: it fails once it is.
+
+    Attributes:
+        tests: The names of the tests that fail.
+        until: The first version of the library in which they pass.
+        why: What is amiss.
+    """
+
+    tests: frozenset[str]
+    until: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """What the versions of a library have.
+
+    Attributes:
+        since: The first version in which each case can be called, by its id; the others can be in all.
+        gaps: What is known to fail, by the case.
+    """
+
+    since: Mapping[str, str] = field(default_factory=dict)
+    gaps: Mapping[str, Gap] = field(default_factory=dict)
+
+    def there(self, case: str, version: str) -> bool:
+        """Whether a version of the library has what a case calls."""
+        return release(self.since.get(case, "")) <= release(version)
+
+    def marks(self, case: str, test: str, version: str) -> list[pytest.MarkDecorator]:
+        """Return how a test of a case is marked with a version of the library."""
+        if not self.there(case, version):
+            return [pytest.mark.skip(reason=f"{case}: from {self.since[case]} on, this is {version}")]
+        gap = self.gaps.get(case)
+        if gap is not None and test in gap.tests and release(version) < release(gap.until):
+            return [pytest.mark.xfail(reason=gap.why, strict=True)]
+        return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +77,19 @@ class Library:
         client: Makes a client of the provider at a URL, with an API key and further options.
         async_client: Makes an async one.
         stream_types: The classes of its streams, which the caller must get.
+        lines: Which cases its versions have, and which they are known to fail.
     """
 
     instrumentor: type[Instrumentor]
     client: Callable[..., AbstractContextManager[Any]]
     async_client: Callable[..., Any]
     stream_types: tuple[type, ...] = ()
+    lines: Lines = field(default_factory=Lines)
+
+    @property
+    def version(self) -> str:
+        """The version that is installed."""
+        return importlib.metadata.version(self.instrumentor.package)
 
     @property
     def scope(self) -> str:
@@ -114,6 +165,17 @@ class StreamCase:
     open: Invoke
     manager: bool = False
     asynchronous: bool = False
+
+
+def marked(library: Library, cases: Sequence[Case | StreamCase], test: str) -> list[Any]:
+    """Return the cases as the parameters of a test, with what the installed version and known gaps make of them."""
+    return [pytest.param(case, id=case.id, marks=_marks(library, case, test)) for case in cases]
+
+
+def _marks(library: Library, case: Case | StreamCase, test: str) -> list[Any]:
+    reason = getattr(case, "gaps", {}).get(test)
+    gap = [pytest.mark.xfail(reason=reason, strict=True)] if reason is not None else []
+    return [*library.lines.marks(case.id, test, library.version), *gap]
 
 
 # -- running them ------------------------------------------------------------------------------------------------------
@@ -224,7 +286,7 @@ def plain(value: Any) -> Any:
     """Return a value of a library in a form that can be compared, with the types of the objects in it."""
     dump = getattr(value, "model_dump", None)
     if dump is not None:
-        return type(value).__name__, plain(dump())
+        return type(value).__name__, plain(dump(warnings=False))
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -16,7 +16,7 @@ import pytest
 from nexus_otel import semconv
 from nexus_otel.engine import streams
 from tests.fakes.provider import OVERLOADED, Provider, Reply, Step, Usage
-from tests.kit.cases import CANARY, Library, StreamCase, loaded, without_request_ids
+from tests.kit.cases import CANARY, Library, StreamCase, loaded, marked, without_request_ids
 from tests.kit.conventions import violations
 from tests.kit.recording import instrumented, values
 
@@ -212,9 +212,13 @@ class Streaming:
         """Give each test its streams, and the ways in which they end."""
         if "ending" in metafunc.fixturenames:
             pairs = [(c, e) for c in self.cases for e in (ENDINGS_ASYNC if c.asynchronous else ENDINGS)]
-            metafunc.parametrize(("case", "ending"), pairs, ids=[f"{c.id}-{e}" for c, e in pairs])
+            lines, version, test = self.library.lines, self.library.version, metafunc.function.__name__
+            metafunc.parametrize(
+                ("case", "ending"),
+                [pytest.param(c, e, id=f"{c.id}-{e}", marks=lines.marks(c.id, test, version)) for c, e in pairs],
+            )
         elif "case" in metafunc.fixturenames:
-            metafunc.parametrize("case", self.cases, ids=[case.id for case in self.cases])
+            metafunc.parametrize("case", marked(self.library, self.cases, metafunc.function.__name__))
 
     def test_its_span_ends_once_and_says_how(self, case: StreamCase, ending: str, provider: Provider) -> None:
         how = (ENDINGS_ASYNC if case.asynchronous else ENDINGS)[ending]

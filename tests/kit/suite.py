@@ -23,7 +23,7 @@ from opentelemetry.trace import StatusCode
 from nexus_otel import semconv
 from nexus_otel.engine.driver import runs
 from tests.fakes.provider import Provider
-from tests.kit.cases import CANARY, Case, Expected, Library, Ran, call, call_async, loaded, run
+from tests.kit.cases import CANARY, Case, Expected, Library, Ran, call, call_async, loaded, marked, run
 from tests.kit.conventions import log_violations, violations
 from tests.kit.faults import FAULTS, LEAVE_OPEN, placed
 from tests.kit.fixtures import Kept, failures_allowed
@@ -51,7 +51,7 @@ class Conformance:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Give each test its cases."""
         if "case" in metafunc.fixturenames:
-            metafunc.parametrize("case", [_parameter(case, metafunc.function.__name__) for case in self.cases])
+            metafunc.parametrize("case", marked(self.library, self.cases, metafunc.function.__name__))
         if "mode" in metafunc.fixturenames:
             metafunc.parametrize("mode", MODES)
         if "place" in metafunc.fixturenames:
@@ -137,6 +137,8 @@ class Conformance:
         reached, problems = 0, []
         with failures_allowed(), Kept("nexus_otel") as ours:
             for case in self.fault_cases or self.cases:
+                if not self.library.lines.there(case.id, self.library.version):
+                    continue
                 hits, found = self._failed(case, place, provider)
                 reached += hits
                 problems += [f"{case.id}: {problem}" for problem in found]
@@ -247,12 +249,6 @@ class Conformance:
         if case.id not in self._bare_runs:
             self._bare_runs[case.id] = run(self.library, case, provider)
         return self._bare_runs[case.id]
-
-
-def _parameter(case: Case, test: str) -> Any:
-    """Return a case as a parameter of a test, which is expected to fail where that is a known gap."""
-    marks = [pytest.mark.xfail(reason=case.gaps[test], strict=True)] if test in case.gaps else []
-    return pytest.param(case, id=case.id, marks=marks)
 
 
 def _operation(expected: Expected) -> str:

@@ -20,11 +20,11 @@ from nexus_otel.genai.operations import Failure
 from nexus_otel.semconv import SCHEMA_URL
 from tests.fakes.provider import Provider
 from tests.instrumentors.anthropic_cases import CALLS, FAILURES, LIBRARY, LOOPS
-from tests.kit.cases import CANARY, Case
+from tests.kit.cases import CANARY, Case, marked
 from tests.kit.conventions import message_violations, violations
 from tests.kit.fixtures import failures_allowed
 from tests.kit.recording import Recording, instrumented
-from tests.kit.suite import Conformance, _parameter
+from tests.kit.suite import Conformance
 
 CREATE, STREAM, LOOP, REFUSED, ITERATORS = (
     next(case for case in (*CALLS, *LOOPS, *FAILURES) if case.id == name)
@@ -214,9 +214,10 @@ def test_a_missing_span_is_noticed(provider: Provider) -> None:
 
 def test_a_known_gap_is_expected_to_fail_and_only_there() -> None:
     gap = replace(CREATE, gaps={"test_the_caller_notices_nothing": "not yet"})
-    (mark,) = _parameter(gap, "test_the_caller_notices_nothing").marks
-    assert mark.kwargs == {"reason": "not yet", "strict": True}
-    assert _parameter(gap, "test_the_spans_are_those_expected").marks == []
+    (there,) = marked(LIBRARY, [gap], "test_the_caller_notices_nothing")
+    assert [mark.kwargs for mark in there.marks] == [{"reason": "not yet", "strict": True}]
+    (elsewhere,) = marked(LIBRARY, [gap], "test_the_spans_are_those_expected")
+    assert not elsewhere.marks
 
 
 # -- the conventions ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 import wrapt
 
+from nexus_otel.engine.target import Swap, Target, belongs
 from tests.fakes.provider import Provider
 from tests.kit.cases import Case, Library, run
 from tests.kit.recording import instrumented
@@ -37,9 +38,7 @@ class Undoing:
         assert changed(before, originals(self.library)) == []
 
     def test_every_target_is_there(self) -> None:
-        instrumentor = self.library.instrumentor
-        wanted = {f"{target.module}:{target.name}" for target in instrumentor.targets}
-        wanted |= {f"{module}:{name}" for module, name, _ in instrumentor.replacements}
+        wanted = {f"{place.module}:{place.name}" for place in places(self.library)}
         assert wanted - set(originals(self.library)) == set()
 
     def test_every_target_is_wrapped_and_comes_back(self) -> None:
@@ -132,15 +131,19 @@ class Undoing:
 
 def originals(library: Library) -> dict[str, Any]:
     """Return what is where the instrumentor puts its wrappers, by `module:Class.method`."""
-    instrumentor = library.instrumentor
-    places = [(target.module, target.name) for target in instrumentor.targets]
-    places += [(module, name) for module, name, _ in instrumentor.replacements]
     found = {}
-    for module, path in dict.fromkeys(places):
-        owner, name = _owner(module, path)
+    for place in places(library):
+        owner, name = _owner(place.module, place.name)
         if name in vars(owner):
-            found[f"{module}:{path}"] = vars(owner)[name]
+            found[f"{place.module}:{place.name}"] = vars(owner)[name]
     return found
+
+
+def places(library: Library) -> list[Target | Swap]:
+    """Return what the instrumentor wraps and replaces in the version that is installed."""
+    instrumentor = library.instrumentor
+    everything: list[Target | Swap] = [*instrumentor.targets, *instrumentor.replacements]
+    return [place for place in everything if belongs(place, library.version)]
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -178,7 +181,9 @@ def _counting(calls: list[str]) -> Wrapper:
 def wrapped_by(library: Library, wrapper: Wrapper) -> Iterator[None]:
     """Wrap the library's targets as another vendor does, over whatever is there, and put that back."""
     before = originals(library)
-    for target in library.instrumentor.targets:
+    for target in places(library):
+        if isinstance(target, Swap):
+            continue
         wrapt.wrap_function_wrapper(target.module, target.name, wrapper)
     yield
     _put_back(library, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from types import TracebackType
@@ -41,7 +42,7 @@ runs: Final = Runs()
 class Step:
     """A wrapped call that is recorded: current while it runs, ended exactly once."""
 
-    __slots__ = ("_context", "_once", "_started_s", "_token", "args", "call", "kwargs", "place", "target")
+    __slots__ = ("_context", "_once", "_pid", "_started_s", "_token", "args", "call", "kwargs", "place", "target")
 
     def __init__(self, target: Target, call: Call) -> None:
         self.target = target
@@ -50,6 +51,7 @@ class Step:
         self.kwargs = call.kwargs
         self.place: Place | None = None
         self._once = threading.Lock()
+        self._pid = os.getpid()
         self._started_s = time.perf_counter()
         self._context: Context | None = None
         self._token: object = None
@@ -121,8 +123,8 @@ class Step:
             error: The exception that says so.
             more: Further fields of `Outcome`.
         """
-        if not self._once.acquire(blocking=False):
-            return
+        if self._pid != os.getpid() or not self._once.acquire(blocking=False):
+            return  # ended already, or begun in the process that forked this one, which ends it
         with guard.of("ending", self.target.name):
             self._end(result, Outcome(failure, error, duration_s=self.elapsed_s, **more))
 
@@ -297,6 +299,10 @@ def _begin(recorder: Recorder, target: Target, call: Call) -> Step | SilentStep 
     return None
 
 
+CANCELLATIONS: Final = frozenset({"CancelledError", "Cancelled"})
+"""Names of the exceptions by which asyncio, anyio and trio cancel."""
+
+
 def _is_control_flow(error: BaseException) -> bool:
     """Whether an exception ends a call without being a failure: cancellation, or a coroutine closed."""
-    return isinstance(error, GeneratorExit) or type(error).__name__ == "CancelledError"
+    return isinstance(error, GeneratorExit) or type(error).__name__ in CANCELLATIONS

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import re
+import sys
 from collections.abc import Callable, Collection
 from functools import partial
+from importlib.machinery import PathFinder, SourceFileLoader
 from typing import Any, ClassVar, Final
 
 import wrapt
@@ -16,7 +19,7 @@ from nexus_otel._imports import when_imported
 from nexus_otel.engine import _bootstrap_importlib as frames
 from nexus_otel.engine.driver import SilentStep, Step, begin
 from nexus_otel.engine.taps import tap_call
-from nexus_otel.engine.target import Call, Target
+from nexus_otel.engine.target import Call, Swap, Target, belongs, release
 from nexus_otel.genai.content import Redact
 from nexus_otel.genai.recorder import Recorder
 
@@ -48,13 +51,13 @@ class Instrumentor:
         package: The distribution, for versions in messages.
         requires: Requirements, as `instrumentation_dependencies` returns them.
         targets: The methods that are wrapped.
-        replacements: `(module, Class.attribute or function, make)`: replaced by what `make` gives for the original.
+        replacements: What is replaced besides.
     """
 
     package: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[tuple[Target, ...]] = ()
-    replacements: ClassVar[tuple[tuple[str, str, Callable[[Any], Any]], ...]] = ()
+    replacements: ClassVar[tuple[Swap, ...]] = ()
 
     _lock: ClassVar[Any] = new_lock()
     _recorder: ClassVar[Recorder | None] = None
@@ -108,8 +111,10 @@ class Instrumentor:
             cls._placed = () if only_silence else cls.targets
         if tracer_provider is not None:
             _follow(tracer_provider)
-        for module in dict.fromkeys([*(t.module for t in cls._placed), *(p[0] for p in cls.replacements)]):
+        for module in dict.fromkeys(each.module for each in cls._everything()):
             when_imported(module, lambda loaded: cls._bind(loaded, generation))
+        for root in dict.fromkeys(target.module.partition(".")[0] for target in cls._placed):
+            when_imported(root, lambda loaded: cls._look(loaded, generation))
 
     def uninstrument(self, **_more: Any) -> None:
         """Take everything off again; the library has its very own objects back."""
@@ -122,28 +127,53 @@ class Instrumentor:
             cls._in_place.clear()
 
     @classmethod
+    def _everything(cls) -> list[Target | Swap]:
+        return [*cls._placed, *cls.replacements]
+
+    @classmethod
     def _bind(cls, module: Any, generation: int) -> None:
         with cls._lock:
             if cls._recorder is None or generation != cls._generation:
                 return
-            for target in cls._placed:
-                if target.module == module.__name__:
-                    cls._place(module, target.name, target.optional, partial(cls._wrapper, target))
-            for name, path, make in cls.replacements:
-                if name == module.__name__:
-                    cls._place(module, path, True, make)
+            version = version_of(cls.package, module.__name__)
+            mine = [each for each in cls._everything() if each.module == module.__name__]
+            there = [each for each in mine if belongs(each, version)]
+            missing = [each for each in there if not cls._place(module, each)]
+        told = [each for each in missing if isinstance(each, Target) and not each.optional]
+        if told:
+            _missing(cls.package, version, [f"{module.__name__}.{_gone(module, each.name)}" for each in told])
 
     @classmethod
-    def _place(cls, module: Any, path: str, optional: bool, make: Callable[[Any], Any]) -> None:
-        owner_name, _, name = path.rpartition(".")
+    def _place(cls, module: Any, what: Target | Swap) -> bool:
+        """Put one thing in place; returns whether the library has it."""
+        owner_name, _, name = what.name.rpartition(".")
         owner = getattr(module, owner_name, None) if owner_name else module
         original = owner.__dict__.get(name) if owner is not None else None
         if original is None:
-            if not optional:
-                _missing(cls.package, f"{module.__name__}.{path}")
-            return
-        with guard(f"wrapping {path}"):
+            return False
+        make = partial(cls._wrapper, what) if isinstance(what, Target) else what.make
+        with guard(f"wrapping {what.name}"):
             cls._in_place.append(Replacement(owner, name, make(original)))
+        return True
+
+    @classmethod
+    def _look(cls, root: Any, generation: int) -> None:
+        """Say what a library lacks whose modules are not there, or that is newer than what we know."""
+        if cls._recorder is None or generation != cls._generation:
+            return
+        version = version_of(cls.package, root.__name__)
+        mine = [target for target in cls._placed if target.module.startswith(f"{root.__name__}.")]
+        wanted = [target.module for target in mine if not target.optional and belongs(target, version)]
+        if gone := [module for module in dict.fromkeys(wanted) if not _has(root, module)]:
+            _missing(cls.package, version, gone)
+        elif version is not None and any(_beyond(each, version) for each in cls.requires):
+            logger.warning(
+                "nexus-otel: %s %s is newer than is known (%s); %s and others are recorded if they are as they were",
+                cls.package,
+                version,
+                "; ".join(cls.requires),
+                f"{cls._placed[0].module}.{cls._placed[0].name}",
+            )
 
     @classmethod
     def _wrapper(cls, target: Target, original: Any) -> Any:
@@ -241,6 +271,43 @@ def _follow(provider: Any) -> None:
         run_ends.join(provider)
 
 
-def _missing(package: str, symbol: str) -> None:
-    version = quietly(importlib.metadata.version, package) or "of unknown version"
-    logger.warning("nexus-otel: %s %s has no %s; its calls are not recorded", package, version, symbol)
+# -- what a library has ------------------------------------------------------------------------------------------------
+
+
+def version_of(package: str, module: str) -> str | None:
+    """Return the version of a library that has been imported, by itself or by its metadata."""
+    told = getattr(sys.modules.get(module.partition(".")[0]), "__version__", None)
+    return told if isinstance(told, str) else quietly(importlib.metadata.version, package)
+
+
+def _missing(package: str, version: str | None, symbols: list[str]) -> None:
+    logger.warning(
+        "nexus-otel: %s %s has no %s; its calls are not recorded",
+        package, version or "of unknown version", ", ".join(dict.fromkeys(symbols)),
+    )  # fmt: skip
+
+
+def _gone(module: Any, path: str) -> str:
+    """Return what of `Class.method` is not there: the class or the method."""
+    owner, _, _method = path.rpartition(".")
+    return path if not owner or hasattr(module, owner) else owner
+
+
+def _has(root: Any, module: str) -> bool:
+    """Whether a package has a module, without importing anything."""
+    if module in sys.modules or not isinstance(getattr(root, "__loader__", None), SourceFileLoader):
+        return True  # elsewhere than in files: there is no telling
+    name, path = root.__name__, root.__path__
+    for part in module.split(".")[1:]:
+        name = f"{name}.{part}"
+        spec = PathFinder.find_spec(name, path)
+        if spec is None:
+            return False
+        path = spec.submodule_search_locations
+    return True
+
+
+def _beyond(requirement: str, version: str) -> bool:
+    """Whether a version is above the range of a requirement; below it the table knows what there was."""
+    limit = re.search(r"<\s*([\d.]+)", requirement)
+    return limit is not None and release(version) >= release(limit[1])

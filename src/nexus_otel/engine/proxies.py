@@ -13,7 +13,7 @@ from typing import Any
 import wrapt
 
 from nexus_otel._guard import guard
-from nexus_otel.engine.driver import ModelStep, SilentStep, Step
+from nexus_otel.engine.driver import CANCELLATIONS, ModelStep, SilentStep, Step
 from nexus_otel.engine.streams import ABANDONED, CANCELLED, CLOSED
 
 Start = Callable[[], Step | SilentStep | None]
@@ -116,7 +116,7 @@ class StreamProxy(wrapt.ObjectProxy):  # type: ignore[type-arg]
             return
         if isinstance(error, GeneratorExit):
             error, how = None, ABANDONED
-        elif type(error).__name__ == "CancelledError":
+        elif type(error).__name__ in CANCELLATIONS:
             error, how = None, CANCELLED
         result = None
         with guard.of("reading the stream of", step.target.name):

@@ -68,7 +68,7 @@ class Runs:
         self._registered = False
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self._table) if self._pid == os.getpid() else 0
 
     # -- a model call begins -------------------------------------------------------------------------------------------
 
@@ -164,7 +164,7 @@ class Runs:
 
     def _aside(self, request: Request) -> Place | None:
         """Return the place of a call without tools that a tool of a run makes meanwhile; None where there is none."""
-        if request.conversation.tools:
+        if request.conversation.tools and request.conversation.opens_run:
             return None
         run = self._awaiting_parent(request, None)
         if run is None:
@@ -187,7 +187,8 @@ class Runs:
         """Return a link to the finished run that this conversation went on from, if it is remembered."""
         keys: list[Any] = [("call", answer.get("id")) for answer in request.answers]
         keys += [("prefix", prefix) for prefix in reversed(request.prefixes[:-1])]
-        found = self._table.finished(keys)
+        elsewhere = self._table.awaiting(str(answer.get("id")) for answer in request.answers)
+        found = elsewhere[0].span.get_span_context() if elsewhere else self._table.finished(keys)
         return [Link(found)] if found is not None else []
 
     def _advance(self, run: Run, request: Request) -> None:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from nexus_otel._guard import guard, report
-from nexus_otel.engine.driver import ModelStep
+from nexus_otel.engine.driver import CANCELLATIONS, ModelStep
 from nexus_otel.engine.target import Fold
 from nexus_otel.genai.operations import Failure, InferenceResult
 
@@ -66,7 +66,7 @@ class Watch:
         if isinstance(error, GeneratorExit):
             self.stopped(ABANDONED)
             return
-        if type(error).__name__ == "CancelledError":
+        if type(error).__name__ in CANCELLATIONS:
             self.stopped(CANCELLED)
             return
         failure = Failure(type(error).__name__)

@@ -30,7 +30,7 @@ def tap(value: Any, depth: int = 0) -> tuple[Any, Any]:
         if all(theirs is item for item, (theirs, _) in zip(value, both, strict=True)):
             return value, value
         return [theirs for theirs, _ in both], [ours for _, ours in both]
-    if is_reread(value) or hasattr(value, "read"):
+    if is_reread(value) or not isinstance(value, Iterator) or hasattr(value, "read"):
         return value, value
     seen: list[Any] = []
     return _recorded(value, seen, depth), seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -84,6 +85,8 @@ class Target:
         settle: Takes the value returned: gives back what the caller gets, and sees to it that the step ends.
         deferred: For a method that makes its call later: given how to begin a step and what it returned.
         optional: A library without it is no cause for a warning.
+        since: The first version of the library that has it.
+        until: The first version that has it no more.
     """
 
     module: str
@@ -95,3 +98,37 @@ class Target:
     settle: Callable[[Step, Any], Any] | None = None
     deferred: Callable[[Callable[[], Step | SilentStep | None], Any], Any] | None = None
     optional: bool = False
+    since: str = ""
+    until: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """An attribute that is replaced by what `make` gives for it: our reach into what a library has for itself.
+
+    Attributes:
+        module: Where it is.
+        name: `Class.attribute` in it, or a function.
+        make: Given the original.
+        since: The first version of the library that has it.
+        until: The first version that has it no more.
+    """
+
+    module: str
+    name: str
+    make: Callable[[Any], Any]
+    since: str = ""
+    until: str = ""
+
+
+def release(version: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, found[0].split("."))) if found else ()
+
+
+def belongs(there: Target | Swap, version: str | None) -> bool:
+    """Whether a version of the library has, by our table, what is wrapped; an unknown one has everything."""
+    if version is None:
+        return True
+    return release(there.since) <= release(version) and (not there.until or release(version) < release(there.until))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -92,8 +92,8 @@ class OneShotError(Exception):
 
 
 def is_reread(value: Any) -> bool:
-    """Whether reading `value` twice gives the same: a sequence, a mapping or a model, not an iterator."""
-    if isinstance(value, str | Sequence | Mapping) or not isinstance(value, Iterable):
+    """Whether reading `value` twice gives the same: a collection, a model or a class, not an iterator."""
+    if isinstance(value, Collection | type) or not isinstance(value, Iterable):
         return True
     return hasattr(type(value), "model_dump")
 

@@ -1,0 +1,60 @@
+"""What the versions of the Anthropic SDK have, from which one on: all that the tests know of its lines."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+import pytest
+
+from nexus_otel.engine.target import release
+from tests.kit.cases import Gap, Lines
+
+VERSION = importlib.metadata.version("anthropic")
+
+SINCE = {
+    "beta stream": "0.43",
+    "retry": "0.50",
+    "tool runner": "0.68",
+    "beta parse": "0.73",
+    "parse": "0.77",
+    "output_config": "0.77",
+    "warning of unknown tools": "0.77",
+    "deprecated beta output_format": "0.77",
+    "native spans": "1.14",
+    "thread": "2.2",
+}
+UNTIL = {"httpx": "1.0", "sampling arguments": "1.0", "deprecated beta output_format": "1.0"}
+
+_CASES = {
+    "beta-helper": "beta stream",
+    "beta-helper-async": "beta stream",
+    "beta-parse": "beta parse",
+    "parse": "parse",
+    "parse-async": "parse",
+    "runner": "tool runner",
+    "runner-async": "tool runner",
+    "runner-stream": "tool runner",
+    "runner-stream-async": "tool runner",
+}
+_UNSEEN = Gap(
+    tests=frozenset({"test_the_spans_are_those_expected"}),
+    until=SINCE["retry"],
+    why="the SDK waits inside of a larger method: retries are no events, only time",
+)
+LINES = Lines(
+    since={case: SINCE[feature] for case, feature in _CASES.items()},
+    gaps={"retry": _UNSEEN, "retry-async": _UNSEEN},
+)
+
+
+def has(feature: str) -> bool:
+    """Whether the version that is installed has a feature of the tables above."""
+    since, until = SINCE.get(feature, ""), UNTIL.get(feature, "")
+    return release(since) <= release(VERSION) and (not until or release(VERSION) < release(until))
+
+
+def needs(feature: str) -> Any:
+    """Mark a test that is about a feature."""
+    when = f"before {UNTIL[feature]}" if feature not in SINCE else f"from {SINCE[feature]} on"
+    return pytest.mark.skipif(not has(feature), reason=f"{feature}: {when}; this is {VERSION}")
