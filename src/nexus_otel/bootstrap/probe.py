@@ -6,11 +6,14 @@ It imports the library, whose import may fail, print or never end; the last line
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import sys
 from typing import Any
 
+from nexus_otel._guard import quietly
 from nexus_otel.bootstrap.activate import INSTRUMENTORS
+from nexus_otel.engine.target import belongs
 
 
 def probe(name: str) -> dict[str, Any]:
@@ -18,7 +21,10 @@ def probe(name: str) -> dict[str, Any]:
     module, kind = INSTRUMENTORS[name]
     instrumentor = getattr(importlib.import_module(module), kind)
     found: dict[str, list[str]] = {"bound": [], "missing": [], "absent": []}
+    version = quietly(importlib.metadata.version, instrumentor.package)
     for target in instrumentor.targets:
+        if not belongs(target, version):
+            continue
         lacking = "absent" if target.optional else "missing"
         symbol = f"{target.module}.{target.name}"
         found["bound" if _has(target.module, target.name) else lacking].append(symbol)
