@@ -9,10 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from typing import Any
 
 logger = logging.getLogger("nexus_otel")
 logger.addHandler(logging.NullHandler())
@@ -106,19 +103,6 @@ class guard:  # noqa: N801 - reads as a statement: with guard("reading a respons
             return False
         report(self._place, error)
         return True
-
-
-def guarded(place: str, function: Callable[P, R]) -> Callable[P, R | None]:
-    """Return `function` so that a failure of it is reported and gives None."""
-
-    def call(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        try:
-            return function(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - this is the guard
-            report(place, error)
-            return None
-
-    return call
 
 
 def quietly(function: Callable[..., Any], *args: Any) -> Any:

@@ -15,7 +15,7 @@ from nexus_otel._private import make_private
 CONTENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 EVENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"
 CONTENT_MODES: Final = ("NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT")
-DESTINATIONS: Final = ("local", "otlp", "nexus", "none")
+DESTINATIONS: Final = ("local", "otlp", "none")
 
 
 class NexusError(Exception):

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.trace import StatusCode
 
 from nexus_otel import _guard
-from nexus_otel._guard import guard, guarded, note_once, quietly, report
+from nexus_otel._guard import guard, note_once, quietly, report
 from nexus_otel.engine import scope
 from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.target import Call
@@ -435,8 +435,8 @@ def test_a_place_is_logged_once_and_counted_on(swallowed):
 
 
 def test_the_log_names_the_place_and_not_the_message(swallowed):
-    with Kept("nexus_otel") as kept:
-        guarded("testing", int)("a secret")
+    with Kept("nexus_otel") as kept, guard("testing"):
+        int("a secret")
     (line,) = kept.lines
     assert "failed while testing: ValueError at" in line
     assert "secret" not in line
@@ -446,11 +446,6 @@ def test_a_failure_without_a_traceback_can_be_reported(swallowed):
     with Kept("nexus_otel") as kept:
         report("testing", ValueError())
     assert "unknown" in kept.lines[0]
-
-
-def test_a_guarded_function_gives_what_it_gives_or_nothing(swallowed):
-    assert guarded("testing", int)("7") == 7
-    assert guarded("testing", int)("x") is None
 
 
 def test_quietly_says_nothing(swallowed):

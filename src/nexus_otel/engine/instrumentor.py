@@ -34,12 +34,10 @@ class Replacement:
         self._name = name
         self._original = owner.__dict__[name]
         self._ours = ours
-        self.active = True
         setattr(owner, name, ours)
 
     def undo(self) -> None:
         """Put the original back; where another wrapper sits on ours, ours stays beneath it and does nothing."""
-        self.active = False
         if self._owner.__dict__.get(self._name) is self._ours:
             setattr(self._owner, self._name, self._original)
 
