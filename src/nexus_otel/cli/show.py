@@ -44,6 +44,9 @@ def show_run(wanted: str, *, content: bool, as_json: bool) -> None:
     if content:
         print_content(run, to, f"nexus-otel show {name}")
     else:
+        if any(span.attributes.get(semconv.DERIVED) for span in run.spans):
+            legend = "derived: known from the messages only; its time is that between two model calls"
+            to.print(Text(legend, style="dim"), soft_wrap=True)
         more = f"nexus-otel show {name} --content: what was said;  --span ID: everything of one span"
         to.print(Text(more, style="dim"), soft_wrap=True)
 
