@@ -55,6 +55,10 @@ def _names(*allowed: str) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def _number(least: float, kind: type[int | float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
@@ -174,6 +178,20 @@ class Settings:
         CONTENT_VARIABLE, _choice(*CONTENT_MODES), None,
         "Prompts, answers, tool arguments and results in what is sent", ", ".join(CONTENT_MODES),
     )  # fmt: skip
+    user_id: str | None = _setting("NEXUS_USER_ID", str, None, "On every span: `user.id`", "text")
+    session_id: str | None = _setting("NEXUS_SESSION_ID", str, None, "On every span: `session.id`", "text")
+    environment: str | None = _setting(
+        "NEXUS_ENVIRONMENT", str, None, "On every span: `deployment.environment.name`", "text"
+    )
+    agent_version: str | None = _setting(
+        "NEXUS_AGENT_VERSION", str, None, "On every span: `gen_ai.agent.version`", "text"
+    )
+    git_sha: str | None = _setting(
+        "GIT_SHA", str, None, "On every span: `vcs.ref.head.revision`; found in `.git` when not set", "a commit"
+    )
+    baggage: tuple[str, ...] = _setting(
+        "NEXUS_BAGGAGE", _words, (), "Metadata that travels to other processes as W3C baggage", "comma list of keys"
+    )
     emit_event: bool | None = _setting(
         EVENT_VARIABLE, _boolean, None, "Log event with the details of each model call", _TRUE_FALSE
     )

@@ -59,6 +59,13 @@ EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 
+USER_ID: Final = "user.id"
+SESSION_ID: Final = "session.id"
+ENVIRONMENT: Final = "deployment.environment.name"
+AGENT_VERSION: Final = "gen_ai.agent.version"
+SERVICE_VERSION: Final = "service.version"
+REVISION: Final = "vcs.ref.head.revision"
+
 # -- conventions: content, only when asked for -------------------------------------------------------------------------
 SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
@@ -72,7 +79,7 @@ RETRIEVAL_DOCUMENTS: Final = "gen_ai.retrieval.documents"
 CONTENT_ATTRIBUTES: Final = frozenset(
     {
         SYSTEM_INSTRUCTIONS, INPUT_MESSAGES, OUTPUT_MESSAGES, TOOL_DEFINITIONS, TOOL_ARGUMENTS, TOOL_RESULT,
-        RETRIEVAL_QUERY, RETRIEVAL_DOCUMENTS,
+        RETRIEVAL_QUERY, RETRIEVAL_DOCUMENTS, "nexus.output",
     }
 )  # fmt: skip
 """The attributes that hold what people and models said; nothing else may."""
@@ -92,6 +99,12 @@ MODEL_OPERATIONS: Final = frozenset({CHAT, "generate_content", TEXT_COMPLETION})
 
 # -- ours --------------------------------------------------------------------------------------------------------------
 DERIVED: Final = "nexus.derived"
+METADATA: Final = "nexus.metadata."
+NAME: Final = "nexus.name"
+STEP: Final = "nexus.step"
+STATUS: Final = "nexus.status"
+UNENDED: Final = "nexus.unended"
+OUTPUT: Final = "nexus.output"
 TRUNCATED: Final = "nexus.truncated"
 MESSAGE_COUNT: Final = "nexus.message.count"
 MESSAGE_BYTES: Final = "nexus.message.bytes"
@@ -131,6 +144,11 @@ class Own:
 
 
 OWN: Final[dict[str, Own]] = {
+    NAME: Own("string", "The name that a person gave a span of theirs, where the span is named by what it describes"),
+    STEP: Own("int", "The number of a step of an agent, as its author counts"),
+    STATUS: Own("string", "How a person said that a span of theirs ended: success, error, timeout, or another word"),
+    UNENDED: Own("bool", "The span was still open when its trace was ended"),
+    OUTPUT: Own("string", "What a person said came of a span of theirs, as JSON; content"),
     DERIVED: Own("bool", "The span was made from the messages around it, not by watching the execution"),
     TRUNCATED: Own("string[]", "Content attributes that were shortened or left out"),
     MESSAGE_COUNT: Own("int", "Messages in the request", "{message}"),

@@ -23,6 +23,7 @@ from nexus_otel.genai.operations import (
     AgentRun,
     Conversation,
     Detail,
+    DetailResult,
     Inference,
     InferenceResult,
     Outcome,
@@ -110,6 +111,17 @@ class ModelStep(Step):
             self.recorder.describe(span, self.operation)
         return True
 
+    @property
+    def was_told(self) -> bool:
+        """Whether it knows what the model was given."""
+        return self._conversation is not None and self._conversation.messages is not None
+
+    def learn(self, conversation: Conversation) -> None:
+        """Take what the model was given from a library beneath."""
+        self._conversation = conversation
+        if self.place is not None:
+            runs.inform(self.place, conversation)
+
     def know(self, seen: Seen) -> None:
         """Take what a library beneath saw of this call."""
         self._inner = (*self._inner, seen)
@@ -151,6 +163,14 @@ class InnerStep(ModelStep):
         super().__init__(recorder, target, call, operation)
         self._owner = owner
 
+    def begin(self, here: Context) -> Step | SilentStep:  # noqa: ARG002 - the owner has the context
+        """Read what the owner does not know."""
+        if not self._owner.was_told and (self._owner.span.is_recording() or self._owner.place is not None):
+            self._read()
+            if self._conversation is not None:
+                self._owner.learn(self._conversation)
+        return self
+
     def _end(self, result: InferenceResult | None, outcome: Outcome) -> None:
         if not self._owner.ended:
             self._owner.know(Seen(self.operation, result, outcome))
@@ -159,12 +179,12 @@ class InnerStep(ModelStep):
 class ToolStep(Step):
     """A tool's execution."""
 
-    __slots__ = ("_run", "_tool", "recorder", "span")
+    __slots__ = ("_run", "recorder", "span", "tool")
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, tool: ToolCall, here: Context) -> None:
         super().__init__(target, call)
         self.recorder = recorder
-        self._tool = tool
+        self.tool = tool
         self._run: Run | None = runs.claim(tool, here)
         inferred = self._run is not None and not self._run.given
         parent = self._run.context if self._run is not None and inferred else here
@@ -173,15 +193,20 @@ class ToolStep(Step):
         self._context = scope.under_tool(here, self.span)
 
     def _end(self, result: ToolResult | None, outcome: Outcome) -> None:
-        self.recorder.end_tool(self.span, self._tool, result, outcome)
+        self.recorder.end_tool(self.span, self.tool, result, outcome)
         if self._run is not None:
             self._run.note(outcome.exception)
 
 
 class AgentStep(Step):
-    """A run of an agent or a workflow, as a library makes it."""
+    """A run of an agent or a workflow, as a library makes it, or a person."""
 
     __slots__ = ("run",)
+
+    @property
+    def span(self) -> Span:
+        """The root of the run."""
+        return self.run.span
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, agent: AgentRun, here: Context) -> None:
         super().__init__(target, call)
@@ -195,32 +220,44 @@ class AgentStep(Step):
 class RetrievalStep(Step):
     """A search in a store of documents."""
 
-    __slots__ = ("_operation", "recorder", "span")
+    __slots__ = ("_operation", "_run", "recorder", "span")
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, operation: Retrieval, here: Context) -> None:
         super().__init__(target, call)
         self.recorder = recorder
         self._operation = operation
+        self._run = given_run(here)
         self.span: Span = recorder.start_retrieval(operation, here)
         self._context = scope.current(here, self.span)
 
     def _end(self, result: RetrievalResult | None, outcome: Outcome) -> None:
         self.recorder.end_retrieval(self.span, self._operation, result, outcome)
+        if self._run is not None:
+            self._run.note(outcome.exception)
 
 
 class DetailStep(Step):
-    """An inner step of a framework."""
+    """A step that is neither a model's nor a tool's."""
 
-    __slots__ = ("recorder", "span")
+    __slots__ = ("_steps_before", "recorder", "run", "span")
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, operation: Detail, here: Context) -> None:
         super().__init__(target, call)
         self.recorder = recorder
+        self.run = given_run(here)
+        self._steps_before = self.run.totals.steps if self.run is not None else 0
         self.span: Span = recorder.start_detail(operation, here)
         self._context = scope.current(here, self.span)
 
-    def _end(self, _result: Result | None, outcome: Outcome) -> None:
-        self.recorder.end_detail(self.span, outcome)
+    @property
+    def holds_model_calls(self) -> bool:
+        """Whether the run has made model calls since it began."""
+        return self.run is not None and self.run.totals.steps > self._steps_before
+
+    def _end(self, result: DetailResult | None, outcome: Outcome) -> None:
+        self.recorder.end_detail(self.span, result, outcome)
+        if self.run is not None:
+            self.run.note(outcome.exception)
 
 
 class RetryStep(Step):
@@ -271,7 +308,7 @@ def _begin(recorder: Recorder, target: Target, call: Call, here: Context) -> Ste
             return RetryStep(target, call, operation, owner)
         case Retrieval():
             return RetrievalStep(recorder, target, call, operation, here)
-        case Detail() if config.current().detail == "full":
+        case Detail() if operation.asked or config.current().detail == "full":
             return DetailStep(recorder, target, call, operation, here)
     return None
 
@@ -286,7 +323,7 @@ def _model_step(
         operation.traces_itself = operation.traces_itself or call.yields
         return ModelStep(recorder, target, call, operation).begin(here)
     if isinstance(owner, ModelStep) and owner.recorder is not recorder:
-        return InnerStep(recorder, target, call, operation, owner)
+        return InnerStep(recorder, target, call, operation, owner).begin(here)
     return None
 
 

@@ -199,9 +199,18 @@ def signature_of(conversation: Conversation) -> int:
     return hash((system, tuple(str(tool.get("name")) for tool in conversation.tools)))
 
 
+_named: str | None = None
+
+
+def name_agent(name: str) -> None:
+    """Say what agent this process is, where no setting does; the first to say so holds."""
+    global _named  # noqa: PLW0603 - one process, one name
+    _named = _named or name
+
+
 def agent_name() -> str:
-    """Return the name of the agent that this process is: the service's, else the script's."""
-    return config.current().service_name or config.resource_service_name() or _script_name()
+    """Return the name of the agent that this process is: the service's, else a client's, else the script's."""
+    return config.current().service_name or config.resource_service_name() or _named or _script_name()
 
 
 def was_recorded(recorded: BaseException | None, error: BaseException | None) -> bool:

@@ -50,6 +50,7 @@ from nexus_otel.genai.operations import (
     Outcome,
     Part,
     ToolCall,
+    answered_calls,
 )
 from nexus_otel.genai.recorder import Recorder
 
@@ -104,6 +105,12 @@ class Runs:
             return Place(run, ambient)
         _last_run.set(weakref.ref(run))
         return Place(run, run.context)
+
+    def inform(self, place: Place, conversation: Conversation) -> None:
+        """Take what a call that began was given, where that is known only now."""
+        with self._lock:
+            if not place.run.closed and not place.aside:
+                self._answer(place.run, answered_calls(conversation.messages or ()), time.time_ns())
 
     def _continued(self, request: Request) -> Run | None:
         candidates = [run for run in self._candidates(request) if same_ambient(run, request.here)]

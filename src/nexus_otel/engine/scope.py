@@ -70,6 +70,11 @@ def under_tool(context: Context, span: Span) -> Context:
     return Context({**context, _SPAN_KEY: span, OWNER: None, _GENAI_KEY: None, INFERS: True})
 
 
+def on_top(context: Context, own: Context) -> Context:
+    """Return `context` with what `own` says of the span and its run: what else was added to it stays."""
+    return Context({**context, **{key: own.get(key) for key in (_SPAN_KEY, OWNER, _GENAI_KEY, AGENT, INFERS)}})
+
+
 def current(context: Context, span: Span) -> Context:
     """Return `context` with `span` current."""
     return set_span_in_context(span, context)

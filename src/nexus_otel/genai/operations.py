@@ -240,9 +240,24 @@ class RetrievalResult:
 
 @dataclass(slots=True)
 class Detail:
-    """A step of a framework that is neither a model's nor a tool's: recorded with `NEXUS_DETAIL=full` only."""
+    """A step that is neither a model's nor a tool's.
+
+    Attributes:
+        name: Of the span.
+        attributes: Known when it starts.
+        asked: Whether a person asked for it; one of a framework is recorded with `NEXUS_DETAIL=full` only.
+    """
 
     name: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DetailResult:
+    """What a person says came of a step of theirs; content."""
+
+    output: Any = None
 
 
 @dataclass(slots=True)
@@ -255,7 +270,7 @@ class Retry:
 
 
 Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry
-Result = InferenceResult | ToolResult | AgentResult | RetrievalResult
+Result = InferenceResult | ToolResult | AgentResult | RetrievalResult | DetailResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from nexus_otel.genai.operations import (
     AgentTotals,
     Conversation,
     Detail,
+    DetailResult,
     Failure,
     Inference,
     InferenceResult,
@@ -57,17 +58,19 @@ class Recorder:
         meter_provider: Where metrics go; the global provider when not given.
         logger_provider: Where log events go; the global provider when not given.
         redact: The user's hook, applied to each captured text.
+        settings: Instead of those in force.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - one place where all of it meets
         self,
         scope: str,
         tracer_provider: Any = None,
         meter_provider: Any = None,
         logger_provider: Any = None,
         redact: Redact | None = None,
+        settings: config.Settings | None = None,
     ) -> None:
-        settings = config.current()
+        settings = settings or config.current()
         self._scope = scope
         self._tracer: Tracer = trace.get_tracer(
             scope, _version.__version__, tracer_provider, schema_url=semconv.SCHEMA_URL
@@ -89,6 +92,11 @@ class Recorder:
     def measures(self) -> bool:
         """Whether a meter takes what is measured."""
         return self._meters.wanted
+
+    def describe_whole(self, span: Span, operation: Inference, result: InferenceResult) -> None:
+        """Set on a span that goes on what is known of a model call that was over when it was told."""
+        span.set_attributes(of.inference_start(operation) | self._inference_attributes(operation, None, result))
+        span.update_name(f"{operation.operation} {operation.model}" if operation.model else operation.operation)
 
     # -- starting ------------------------------------------------------------------------------------------------------
 
@@ -130,8 +138,8 @@ class Recorder:
         return self._tracer.start_span(name, parent, SpanKind.CLIENT, of.retrieval_start(operation))
 
     def start_detail(self, operation: Detail, parent: Context | None) -> Span:
-        """Start the span of an inner step of a framework."""
-        return self._tracer.start_span(operation.name, parent, SpanKind.INTERNAL)
+        """Start the span of a step that is neither a model's nor a tool's."""
+        return self._tracer.start_span(operation.name, parent, SpanKind.INTERNAL, operation.attributes)
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -279,11 +287,16 @@ class Recorder:
             if self._meters.wanted and outcome.duration_s is not None:
                 self._meters.retrieval(of.retrieval_start(operation), outcome.duration_s, outcome.failure)
 
-    def end_detail(self, span: Span, outcome: Outcome) -> None:
-        """End the span of an inner step of a framework."""
+    def end_detail(self, span: Span, result: DetailResult | None, outcome: Outcome) -> None:
+        """Set what came of a step and end its span."""
+        outcome = self._typed(outcome)
         try:
-            if span.is_recording():
-                self._finish(span, {}, outcome)
+            with _DESCRIBING:
+                if span.is_recording():
+                    attributes: dict[str, Any] = {}
+                    if result is not None and result.output is not None and self.content.wanted:
+                        self._add_content(span, attributes, self.content.capture({semconv.OUTPUT: result.output}))
+                    self._finish(span, attributes, outcome)
         finally:
             span.end()
 
