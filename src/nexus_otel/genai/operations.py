@@ -321,6 +321,7 @@ class AgentTotals:
         steps: Model calls.
         tool_calls: Tool calls that were answered.
         input_tokens: Sum over the model calls, with `output_tokens`.
+        cost: US dollars, as far as prices are known.
         finish_reasons: Of the last model call.
         content: What the first model call was given and the last one answered, as it was captured there.
         closed_by: What ended it other than its last answer: idle, exit, parent, limit, or what its library says.
@@ -330,6 +331,7 @@ class AgentTotals:
     tool_calls: int = 0
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cost: float | None = None
     finish_reasons: tuple[str, ...] = ()
     content: dict[str, Any] = field(default_factory=dict)
     closed_by: str | None = None
