@@ -47,7 +47,7 @@ class Instrumentor:
 
     Attributes:
         package: The distribution, for versions in messages.
-        requires: Requirements, as `instrumentation_dependencies` returns them.
+        requires: Ranges of versions, as `instrumentation_dependencies` returns them: a version is in one of them.
         targets: The methods that are wrapped.
         replacements: What is replaced besides.
     """
@@ -73,7 +73,7 @@ class Instrumentor:
         return type(self)._recorder is not None
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the requirements on the library."""
+        """Return the requirements on the library, any of which is enough."""
         return self.requires
 
     def instrument(
@@ -164,12 +164,12 @@ class Instrumentor:
         wanted = [target.module for target in mine if not target.optional and belongs(target, version)]
         if gone := [module for module in dict.fromkeys(wanted) if not _has(root, module)]:
             _missing(cls.package, version, gone)
-        elif version is not None and any(_beyond(each, version) for each in cls.requires):
+        elif version is not None and _beyond(cls.requires, version):
             logger.warning(
                 "nexus-otel: %s %s is newer than is known (%s); %s and others are recorded if they are as they were",
                 cls.package,
                 version,
-                "; ".join(cls.requires),
+                " or ".join(cls.requires),
                 f"{cls._placed[0].module}.{cls._placed[0].name}",
             )
 
@@ -305,7 +305,7 @@ def _has(root: Any, module: str) -> bool:
     return True
 
 
-def _beyond(requirement: str, version: str) -> bool:
-    """Whether a version is above the range of a requirement; below it the table knows what there was."""
-    limit = re.search(r"<\s*([\d.]+)", requirement)
-    return limit is not None and release(version) >= release(limit[1])
+def _beyond(requirements: Collection[str], version: str) -> bool:
+    """Whether a version is above the ranges of all requirements; below them the table knows what there was."""
+    limits = [re.search(r"<\s*([\d.]+)", requirement) for requirement in requirements]
+    return bool(limits) and all(limit is not None and release(version) >= release(limit[1]) for limit in limits)
