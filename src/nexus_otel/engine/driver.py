@@ -256,7 +256,7 @@ class ToolStep(Step):
 
 
 class RetryStep(Step):
-    """The wait of a provider's SDK between two tries of a model call."""
+    """The wait of a provider's SDK between two tries of a model call, or the choice of how long it will be."""
 
     __slots__ = ("_owner", "_retry")
 
@@ -265,9 +265,10 @@ class RetryStep(Step):
         self._owner = owner
         self._retry = retry
 
-    def _end(self, _result: Any, outcome: Outcome) -> None:
+    def _end(self, wait_s: float | None, outcome: Outcome) -> None:
         if outcome.failure is None and not self._owner.ended:
-            self._owner.recorder.retry(self._owner.span, self._retry, self.elapsed_s)
+            wait_s = self.elapsed_s if wait_s is None else wait_s
+            self._owner.recorder.retry(self._owner.span, self._retry, wait_s)
 
 
 def begin(recorder: Recorder, target: Target, call: Call) -> Step | SilentStep | None:

@@ -79,7 +79,7 @@ class Target:
         module: Where the method is defined.
         name: `Class.method` in it.
         request: Reads the call; None: the call is none of ours.
-        response: Reads what the call returned.
+        response: Reads what the call returned; of a retry whose call is not the wait, the seconds that are waited.
         failure: Reads the exception that it raised.
         fold: Makes the fold for a streamed answer.
         settle: Takes the value returned: gives back what the caller gets, and sees to it that the step ends.
@@ -92,7 +92,7 @@ class Target:
     module: str
     name: str
     request: Callable[[Call], Operation | None]
-    response: Callable[[Any], InferenceResult | ToolResult | None] | None = None
+    response: Callable[[Any], InferenceResult | ToolResult | float | None] | None = None
     failure: Callable[[BaseException], Failure] = field(default=lambda error: Failure(type(error).__name__, str(error)))
     fold: Callable[[], Fold] | None = None
     settle: Callable[[Step, Any], Any] | None = None
