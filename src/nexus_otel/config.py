@@ -103,6 +103,10 @@ class Settings:
         "An inferred run without activity ends after this",
         "seconds",
     )
+    detail: str = _setting(
+        "NEXUS_DETAIL", _choice("normal", "full"), "normal",
+        "full: spans for the inner steps of frameworks too, such as the nodes of a graph", "normal, full",
+    )  # fmt: skip
     semconv: str = _setting(
         "NEXUS_SEMCONV", _choice("main", "pkg"), "main",
         "Names of the conventions: their newest text, or what release 1.3b0 of the packages emits", "main, pkg",

@@ -17,7 +17,9 @@ from nexus_otel import config
 from nexus_otel._guard import guard, logger, new_lock, note_once, quietly
 from nexus_otel._imports import when_imported
 from nexus_otel.engine import _bootstrap_importlib as frames
-from nexus_otel.engine.driver import SilentStep, Step, begin
+from nexus_otel.engine.driver import begin
+from nexus_otel.engine.generators import inside
+from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.taps import tap_call
 from nexus_otel.engine.target import Call, Swap, Target, belongs, release
 from nexus_otel.genai.content import Redact
@@ -197,8 +199,12 @@ class _Binding:
         """Return what takes the place of a method."""
         if self._target.deferred is not None:
             return wrapt.FunctionWrapper(original, frames.calling_later(self._prepare, self._defer))
-        awaited = inspect.iscoroutinefunction(inspect.unwrap(original))
-        calling = frames.calling_async if awaited else frames.calling
+        innermost = inspect.unwrap(original)
+        if inspect.isgeneratorfunction(innermost):
+            return wrapt.FunctionWrapper(original, frames.calling_generator(self._start, inside))
+        if inspect.isasyncgenfunction(innermost):
+            return wrapt.FunctionWrapper(original, frames.calling_async_generator(self._start, inside))
+        calling = frames.calling_async if inspect.iscoroutinefunction(innermost) else frames.calling
         return wrapt.FunctionWrapper(original, calling(self._start))
 
     def _start(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | SilentStep | None:

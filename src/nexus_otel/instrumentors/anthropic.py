@@ -8,6 +8,7 @@ from nexus_otel.engine import stainless
 from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.native import keep_choice, remember_choice, silence_helper, silence_native
 from nexus_otel.engine.target import Swap, Target
+from nexus_otel.genai.operations import RetryResult
 from nexus_otel.instrumentors._anthropic_requests import message_request, planned_retry, retry_request, tool_request
 from nexus_otel.instrumentors._anthropic_responses import MessageFold, failure, message_response, tool_response
 
@@ -36,7 +37,7 @@ def _retries() -> Iterable[Target]:
     for owner in ("SyncAPIClient", "AsyncAPIClient"):
         yield Target(module=module, name=f"{owner}._sleep_for_retry", request=retry_request, since="0.50")
     name = "BaseClient._calculate_retry_timeout"
-    yield Target(module=module, name=name, request=planned_retry, response=float, until="0.50")
+    yield Target(module=module, name=name, request=planned_retry, response=RetryResult, until="0.50")
 
 
 def _tool(owner: str) -> Target:
