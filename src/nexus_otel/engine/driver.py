@@ -32,6 +32,7 @@ from nexus_otel.genai.operations import (
     Retrieval,
     RetrievalResult,
     Retry,
+    RetryResult,
     ToolCall,
     ToolResult,
 )
@@ -276,7 +277,7 @@ class DetailStep(Step):
 
 
 class RetryStep(Step):
-    """The wait of a provider's SDK between two tries of a model call."""
+    """The wait of a provider's SDK between two tries of a model call, or the choice of how long it will be."""
 
     __slots__ = ("_owner", "_retry")
 
@@ -285,9 +286,10 @@ class RetryStep(Step):
         self._owner = owner
         self._retry = retry
 
-    def _end(self, _result: Result | None, outcome: Outcome) -> None:
+    def _end(self, result: RetryResult | None, outcome: Outcome) -> None:
         if outcome.failure is None and not self._owner.ended:
-            self._owner.recorder.retry(self._owner.span, self._retry, self.elapsed_s)
+            wait_s = self.elapsed_s if result is None else result.wait_s
+            self._owner.recorder.retry(self._owner.span, self._retry, wait_s)
 
 
 def begin(recorder: Recorder, target: Target, call: Call, here: Context | None = None) -> Step | SilentStep | None:

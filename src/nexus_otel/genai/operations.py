@@ -269,8 +269,15 @@ class Retry:
     status: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RetryResult:
+    """How many seconds an SDK chose to wait, where the call is not the wait itself."""
+
+    wait_s: float
+
+
 Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry
-Result = InferenceResult | ToolResult | AgentResult | RetrievalResult | DetailResult
+Result = InferenceResult | ToolResult | AgentResult | RetrievalResult | DetailResult | RetryResult
 
 
 @dataclass(frozen=True, slots=True)
