@@ -28,7 +28,6 @@ from nexus_otel.genai.operations import (
     Inference,
     InferenceResult,
     Outcome,
-    Result,
     Retrieval,
     RetrievalResult,
     Retry,

@@ -53,7 +53,7 @@ class AnthropicInstrumentor(Instrumentor):
 
     package = "anthropic"
     requires = ("anthropic >= 0.40.0, < 3", "anthropic >= 0.51.0, < 3")
-    """The first is ours; the second is the range of OpenTelemetry's own instrumentation (1.3b0): who looks for it finds it."""
+    """Ours, and that of OpenTelemetry's own instrumentation (1.3b0): who looks for it finds it."""
     targets = (
         *_messages("anthropic.resources.messages.messages", since="0.41", parse="0.77"),
         *_messages("anthropic.resources.beta.messages.messages", stream="0.43", parse="0.73"),
