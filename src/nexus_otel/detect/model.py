@@ -37,6 +37,7 @@ class SpanView:
         message: The status's text.
         events: Name, time in nanoseconds and attributes of each.
         resource: The attributes of the resource.
+        facts: What `facts` read of it, once for all detectors.
     """
 
     trace_id: str
@@ -50,6 +51,7 @@ class SpanView:
     message: str = ""
     events: Sequence[tuple[str, int, Mapping[str, Any]]] = ()
     resource: Mapping[str, Any] = field(default_factory=dict)
+    facts: Any = None
 
     @property
     def operation(self) -> str:

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from nexus_otel import semconv
+from nexus_otel.detect.facts import parsed
 from nexus_otel.detect.model import AgentView, Offered, SpanView
 
 _MOST_TOOLS: Final = 2_000
-_MOST_TEXT: Final = 1 << 20
 _TURN: Final = "turn"
-
-
-def parsed(value: Any) -> Any:
-    """Return an attribute that is JSON as what it stands for; None where it is none."""
-    if not isinstance(value, str):
-        return value
-    if len(value) > _MOST_TEXT:
-        return None
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return None
 
 
 def learn(offered: Offered, span: SpanView) -> None:
