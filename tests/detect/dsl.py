@@ -17,6 +17,7 @@ from nexus_otel.detect import examine
 from nexus_otel.detect.model import Finding, SpanView
 from nexus_otel.detect.thresholds import Thresholds
 from nexus_otel.genai import attributes as of
+from nexus_otel.genai.measure import message_bytes
 from nexus_otel.genai.operations import Failure, Message, ToolCall, ToolResult
 
 START_NS = 1_700_000_000_000_000_000
@@ -50,6 +51,8 @@ class Run:
         self.stack: list[SpanView] = []
         self._ids = itertools.count(1)
         self._calls = itertools.count(1)
+        self._open: dict[str, list[str]] = {}
+        self._size = self._measured = 0
         self._begin(f"invoke_agent {agent}", {semconv.OPERATION: "invoke_agent", semconv.AGENT_NAME: agent})
         self.user(user)
 
@@ -76,12 +79,12 @@ class Run:
     ) -> Run:
         """A model call, that says something or asks for tools."""
         asked = [{"type": "tool_call", "id": self._call(), "name": name, "arguments": given} for name, given in calls]
+        for part in asked:
+            self._open.setdefault(part["name"], []).append(part["id"])
         parts = ([{"type": "text", "content": said}] if said else []) + asked
         known: dict[str, Any] = {semconv.OPERATION: "chat", semconv.REQUEST_MODEL: "a-model"}
         if self.ours:
-            known |= of.conversation_facts(
-                of.Conversation(messages=[Message(m["role"], m["parts"]) for m in self.messages])
-            )
+            known |= {semconv.MESSAGE_COUNT: len(self.messages), semconv.MESSAGE_BYTES: self._bytes()}
         if self.content:
             known[semconv.INPUT_MESSAGES] = json.dumps(self.messages)
             if self.tools is not None:
@@ -178,10 +181,14 @@ class Run:
 
     def _asked(self, name: str) -> str:
         """Return the id of the oldest call of a tool that was not answered."""
-        parts = [part for message in self.messages for part in message["parts"]]
-        answered = {part["id"] for part in parts if part["type"] == "tool_call_response"}
-        open_ = [p["id"] for p in parts if p["type"] == "tool_call" and p["name"] == name and p["id"] not in answered]
-        return open_[0] if open_ else self._call()
+        waiting = self._open.get(name)
+        return waiting.pop(0) if waiting else self._call()
+
+    def _bytes(self) -> int:
+        new = [Message(message["role"], message["parts"]) for message in self.messages[self._measured :]]
+        self._size += message_bytes(new)
+        self._measured = len(self.messages)
+        return self._size
 
     def _call(self) -> str:
         return f"call-{next(self._calls)}"

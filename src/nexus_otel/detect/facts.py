@@ -16,6 +16,7 @@ TRANSIENT: Final = frozenset({"rate_limit", "timeout", "server"})
 _HASHER: Final = normal.Hasher(b"within one process")
 _CALL_KEYS: Final = (semconv.TOOL_ARGUMENTS, semconv.TOOL_RESULT)
 _MOST_TEXT: Final = 1 << 20
+_AROUND: Final = "around"
 
 
 @dataclass(slots=True)
@@ -61,14 +62,22 @@ class ToolFacts:
 
     @property
     def cause(self) -> str:
-        """What ties findings of one cause together: the tool, with its error or its very call."""
-        return f"{self.tool}:{self.error or self.call}"
+        """What ties findings of one cause together: the tool, with the class of its error or its very call."""
+        return f"{self.tool}:{self.error_class or self.call}"
 
 
 def tool_facts(span: SpanView, agent: AgentView) -> ToolFacts | None:
-    """Return the facts of a span that executes a tool, read once; None for any other span."""
+    """Return the facts of a span that executes a tool, read once.
+
+    None for any other span, and for one around another of the same tool: two libraries recorded one call.
+    """
     if span.facts is None and span.operation == semconv.EXECUTE_TOOL and span.tool:
-        span.facts = _ours(span) if semconv.ARGUMENTS_HASH in span.attributes else _foreign(span, agent)
+        around = agent.state.get(_AROUND) == (span.span_id, span.tool)
+        agent.state[_AROUND] = span.parent_id, span.tool
+        if around:
+            span.facts = _AROUND
+        else:
+            span.facts = _ours(span) if semconv.ARGUMENTS_HASH in span.attributes else _foreign(span, agent)
     return span.facts if isinstance(span.facts, ToolFacts) else None
 
 
@@ -106,7 +115,7 @@ def _foreign(span: SpanView, agent: AgentView) -> ToolFacts:
     error_type = str(get(semconv.ERROR_TYPE) or "")
     facts = ToolFacts(
         tool=tool,
-        call=_HASHER.arguments(tool, arguments) if arguments is not None else None,
+        call=_HASHER.arguments(tool, arguments) if arguments is not None or answer is not None else None,
         answer=_HASHER.result(tool, answer) if answer is not None else None,
         failed=failed,
         how=("status" if by_status else failure.how if failure is not None else "") if failed else "",

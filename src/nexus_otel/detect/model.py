@@ -119,10 +119,17 @@ class Finding:
 
 @dataclass(slots=True)
 class Offered:
-    """The tools that an agent's model was given: their JSON schemas by name; `partial` where there may be more."""
+    """The tools that an agent's model was given.
+
+    Attributes:
+        schemas: Their JSON schemas by name.
+        partial: Whether there may be more.
+        recorded: What the last model call told of them.
+    """
 
     schemas: dict[str, Any] = field(default_factory=dict)
     partial: bool = False
+    recorded: Any = None
 
 
 @dataclass(slots=True)

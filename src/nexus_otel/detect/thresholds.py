@@ -33,7 +33,7 @@ class Thresholds:
         step_limit: Model calls after which a run without progress is reported.
         seen_share: Share of its calls, answers included, that such a run had made before.
         seen_calls: Tool calls without which that share means nothing.
-        progress_tokens: Output tokens of a model call between two handovers that count as work.
+        progress_tokens: Output tokens of a model call between two handovers that count as work, its text unknown.
         nearest_distance: Edits between an unknown tool and the known one that is proposed.
         note_tools: Tools that loops are not made of; names, however they are cased or joined.
         wait_tools: Tools that wait.
@@ -52,7 +52,7 @@ class Thresholds:
     step_limit: int = 50
     seen_share: float = 0.6
     seen_calls: int = 10
-    progress_tokens: int = 150
+    progress_tokens: int = 60
     nearest_distance: int = 3
     note_tools: frozenset[str] = frozenset(NOTE_TOOLS)
     wait_tools: frozenset[str] = frozenset(WAIT_TOOLS)
