@@ -134,6 +134,8 @@ class Loop:
                 yield found
                 return
         streak = window.errors.get(call.facts.tool) if call.facts.failed else window.streak
+        if call.facts.failed and streak is not None and streak.rounds < 2 * self._limits.loop_calls:
+            streak = None if window.goes_round() else streak
         if streak is not None and (level := self._level(streak)) is not None:
             found = self._repeat(streak, level, agent, run)
             if found is not None:

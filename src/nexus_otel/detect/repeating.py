@@ -146,6 +146,12 @@ class Window:
                 return period
         return None
 
+    def goes_round(self) -> bool:
+        """Whether the latest calls repeat a cycle of several once already: more of it is told as that cycle."""
+        return any(
+            equal >= period > 1 and len(set(self.tail[-period:])) > 1 for period, equal in enumerate(self.cycles)
+        )
+
     def _count_cycles(self, same: str | None, limits: Thresholds) -> None:
         tail, longest = self.tail, limits.longest_cycle
         if same is None or same not in self.there:
