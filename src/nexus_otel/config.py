@@ -281,6 +281,8 @@ def from_env(environment: Mapping[str, str] | None = None) -> tuple[Settings, li
             values[entry.name] = _parsed(entry.metadata, text, entry.metadata["variable"])
         except SettingError as error:
             problems.append(str(error))
+    if "nexus" in (values.get("export") or ()) and not values.get("api_key"):
+        problems.append(f"NEXUS_EXPORT={','.join(values.pop('export'))!r}: expected a key in NEXUS_API_KEY for nexus")
     return Settings(**values), problems
 
 
