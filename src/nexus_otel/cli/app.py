@@ -87,6 +87,26 @@ def show(run: str | None, span: str | None, *, content: bool, as_json: bool) -> 
         command.show_run(run or "last", content=content, as_json=as_json)
 
 
+@commands.command()
+@click.argument("run", metavar="[RUN|FILE|-]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One finding a line.")
+@click.option(
+    "--fail-on", metavar="MODE[,MODE]", multiple=True,
+    help="Exit code 3 where one of these was found; any for each of them.",
+)  # fmt: skip
+@click.pass_context
+def diagnose(context: click.Context, run: str | None, fail_on: tuple[str, ...], *, as_json: bool) -> None:
+    """Say what went wrong in a run (the newest if none is named), or in the traces of a file.
+
+    FILE is OTLP JSON lines, as the collector's file exporter and `export` write them, OTLP protobuf, or a segment of a
+    store; - reads JSON lines.
+    """
+    from nexus_otel.cli import diagnose as command
+
+    if code := command.diagnose(run or "last", fail_on, as_json=as_json):
+        context.exit(code)
+
+
 @commands.command(epilog=_RUN_HELP)
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
 def export(runs: tuple[str, ...]) -> None:
