@@ -25,6 +25,7 @@ SET = "trace.set_tracer_provider(provider)\n"
 OTEL = [OTEL_LAUNCHER]
 OURS = [LAUNCHER]
 HTTP = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT": "{url}"}
+NOWHERE = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
 INSTRUMENT = "from nexus_otel.instrumentors.anthropic import AnthropicInstrumentor\n"
 
 CASES = {
@@ -34,7 +35,7 @@ CASES = {
     "otel around ours": (OTEL + OURS, ASK, HTTP, "remote"),
     "ours around otel": (OURS + OTEL, ASK, HTTP, "remote"),
     "otel alone": (OTEL, ASK, HTTP, "remote"),
-    "otel alone, nowhere else": (OTEL, ASK, {"OTEL_TRACES_EXPORTER": "none", "NEXUS_EXPORT": "local"}, "local"),
+    "otel alone, nowhere else": (OTEL, ASK, {**NOWHERE, "NEXUS_EXPORT": "local"}, "local"),
     "auto": ([], "import nexus_otel.auto\n" + ASK, {}, "local"),
     "auto, after the SDK": ([], "import anthropic, nexus_otel.auto\n" + ASK, {}, "local"),
     "auto under ours": (OURS, "import nexus_otel.auto, nexus_otel\nnexus_otel.instrument()\n" + ASK, {}, "local"),
