@@ -69,6 +69,7 @@ class Run:
         task: Where it began.
         waiting: Whether its model asked for tools, with ids or without, and has no answer yet.
         nested: The runs that are part of it.
+        leaving: Whether it ends with the calls that are under way: the instrumentation is off.
     """
 
     agent: AgentRun
@@ -95,6 +96,7 @@ class Run:
     last_ns: int = 0
     closed: bool = False
     waiting: bool = False
+    leaving: bool = False
     nested: list[Run] = field(default_factory=list)
     task: Any = field(default_factory=this_task)
 
@@ -110,6 +112,11 @@ class Run:
             said = normalise(call.arguments)
             same = [one for one in waiting if normalise(one.asked.arguments) == said]
         return same[0] if same else None
+
+    @property
+    def resting(self) -> bool:
+        """Whether no model call of it, or of a run that is part of it, is under way."""
+        return self.in_flight <= 0 and all(nested.closed or nested.resting for nested in self.nested)
 
     def upwards(self) -> Iterator[Run]:
         """Yield this run and those it is part of."""

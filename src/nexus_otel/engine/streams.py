@@ -107,9 +107,17 @@ _open: weakref.WeakSet[Watch] = weakref.WeakSet()
 
 def end_open() -> None:
     """End the streams that are still open: the process ends."""
-    for watch in list(_open):
+    for watch in _all_open():
         with guard("ending an open stream"):
             watch.stopped(ABANDONED)
+
+
+def _all_open() -> list[Watch]:
+    while True:
+        try:
+            return list(_open)
+        except RuntimeError:  # another thread began or ended one meanwhile
+            continue
 
 
 class _Seen:
