@@ -168,17 +168,25 @@ class ModelStep(Step):
         self.span: Span = INVALID_SPAN
         self._conversation: Conversation | None = None
 
-    def begin(self, here: Context) -> Step | SilentStep:
-        """Find the run, start the span; returns the step that the call is made in."""
+    def begin(self, here: Context, around: Context) -> Step | SilentStep:
+        """Find the run, start the span; returns the step that the call is made in.
+
+        Args:
+            here: The context of the call.
+            around: The same without the span that another instrumentation made for it.
+        """
         operation, call = self.operation, self.call
         if config.current().infer_runs and not call.tapped and (operation.offers_tools or len(runs)):
             self._read()
             if self._conversation is not None:
                 with _FINDING:
-                    self.place = runs.join(self.recorder, operation, self._conversation, here)
+                    self.place = runs.join(self.recorder, operation, self._conversation, around)
         parent = here if self.place is None else self.place.context
         if operation.traces_itself:
-            self._context = scope.owned(here, get_current_span(parent), self, claims=False)
+            theirs = get_current_span(parent if around is here else here)
+            self._context = scope.owned(here, theirs, self, claims=False)
+            if self.place is not None and around is not here:
+                self.recorder.link(self.place.run.span, theirs)
         else:
             self._start(parent)
             if self.place is None and not (self.span.is_recording() or self._is_wanted):
@@ -288,10 +296,11 @@ def _begin(recorder: Recorder, target: Target, call: Call) -> Step | SilentStep 
     operation = target.request(call)
     owner = here.get(scope.OWNER)
     owned = isinstance(owner, Step | SilentStep) and not owner.ended
+    around = scope.around(here, call.other)
     match operation:
-        case Inference() if not owned and not scope.foreign_owner(here):
-            operation.traces_itself = operation.traces_itself or call.yields
-            return ModelStep(recorder, target, call, operation).begin(here)
+        case Inference() if not owned and (around is not here or not scope.foreign_owner(here)):
+            operation.traces_itself = operation.traces_itself or call.yields or scope.foreign_owner(here)
+            return ModelStep(recorder, target, call, operation).begin(here, around)
         case ToolCall() if not scope.runs_tool(here, operation.name):
             return ToolStep(recorder, target, call, operation, here)
         case Retry() if isinstance(owner, ModelStep) and not owner.ended:

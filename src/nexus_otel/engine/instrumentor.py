@@ -191,7 +191,7 @@ class _Binding:
         self._recorder = recorder
         self._target = target
         self._is_active = is_active
-        self._yields: bool | None = None
+        self._others: tuple[str | None, bool] | None = None
 
     def around(self, original: Any) -> Any:
         """Return what takes the place of a method."""
@@ -207,9 +207,9 @@ class _Binding:
     def _begin(self, call: Call) -> Step | SilentStep | None:
         if not self._is_active():
             return None
-        if self._yields is None:
-            self._yields = self._meets_another(call)
-        call.yields = self._yields
+        if self._others is None:
+            self._others = self._meets_another(call)
+        call.other, call.yields = self._others
         return begin(self._recorder, self._target, call)
 
     def _prepare(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> tuple[Any, Begin]:
@@ -224,11 +224,11 @@ class _Binding:
             return target.deferred(start, value) if target.deferred is not None else value
         return value
 
-    def _meets_another(self, call: Call) -> bool:
-        """Whether another instrumentation wraps the same method and ours is to make no model span beside it."""
-        other = quietly(other_wrapper, type(call.instance), self._target.name.rpartition(".")[2])
+    def _meets_another(self, call: Call) -> tuple[str | None, bool]:
+        """Return another instrumentation that wraps the same method, and whether ours makes no model span beside it."""
+        other: str | None = quietly(other_wrapper, type(call.instance), self._target.name.rpartition(".")[2])
         if other is None:
-            return False
+            return None, False
         mode = config.current().on_conflict
         note_once(
             f"conflict with {other}",
@@ -238,7 +238,7 @@ class _Binding:
             mode,
             "its model spans stand beside ours" if mode == "both" else "ours are left out",
         )
-        return mode == "yield"
+        return other, mode == "yield"
 
 
 _VENDORS: Final = (

@@ -120,6 +120,10 @@ class Recorder:
         name = f"{semconv.EXECUTE_TOOL} {call.name}"
         return self._tracer.start_span(name, parent, SpanKind.INTERNAL, attributes, None, start_ns)
 
+    def link(self, span: Span, other: Span) -> None:
+        """Link a span to one of another instrumentation, which stands elsewhere."""
+        span.add_link(other.get_span_context())
+
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def end_inference(
