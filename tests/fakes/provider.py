@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from . import wire
+from . import batches, wire
 from .demo import demo_script
 from .server import Handler, LocalServer
 from .steps import (
@@ -142,13 +142,16 @@ class Provider:
             return script.sent_input, script.sent_output
 
     def receive(self, path: str, headers: dict[str, str], raw: bytes) -> tuple[Step | None, Recorded]:
-        """Choose and record the answer to a request; the step is `None` for a token count."""
+        """Choose and record the answer to a request; the step is `None` for a token count or a batch."""
         with self._lock:
             request_id = f"req_{len(self._requests) + 1:04}"
             body = _parsed(raw)
-            step: Step | None = _refusal(path, body)
+            about_batches = batches.is_batch(path)
+            step: Step | None = None if about_batches else _refusal(path, body)
             reply: dict[str, Any] | None = None
-            if step is None and _is_count(path):
+            if about_batches:
+                reply = batches.reply(path, self.url)
+            elif step is None and _is_count(path):
                 reply = {"input_tokens": len(raw) // 4}
             elif step is None:
                 script = self._script(_key(headers))
@@ -173,6 +176,9 @@ class Provider:
 
 class _Messages(Handler):
     """Puts the chosen answers on the wire."""
+
+    def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+        self.do_POST()
 
     def do_POST(self) -> None:  # noqa: N802 - the name http.server calls
         headers = {name.lower(): value for name, value in self.headers.items()}
