@@ -200,3 +200,28 @@ def test_what_was_under_way_is_recorded_to_its_end(ran, name):
         assert [chat.attributes["gen_ai.usage.output_tokens"] for chat in chats] == [20]
         assert [chat.attributes.get("nexus.stream.outcome") for chat in chats] == [None]
         assert [root.start_ns <= chat.start_ns <= chat.end_ns <= root.end_ns for chat in chats] == [True]
+
+
+def test_a_class_that_took_ours_over_is_recorded_and_has_the_library_s_own_back(world):
+    program = """
+    import nexus_otel
+    nexus_otel.instrument()
+    import anthropic, httpx2, json, loop
+    from anthropic.resources.beta.messages import messages as beta
+    message = {
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn",
+        "stop_sequence": None, "content": [{"type": "text", "text": "yes"}], "usage": {"input_tokens": 7, "output_tokens": 3},
+    }
+    http = httpx2.Client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200, json=message)))
+    client = anthropic.AnthropicVertex(region="global", project_id="p", access_token="t", http_client=http)
+    kind = type(client.beta.messages)
+    asked = loop.request([{"role": "user", "content": "x"}])
+    print(client.beta.messages.create(**asked).content[0].text)
+    nexus_otel.uninstrument()
+    print(vars(kind)["create"] is vars(beta.Messages)["create"], type(vars(kind)["create"]).__name__)
+    print(client.beta.messages.create(**asked).content[0].text)
+    nexus_otel.instrument()
+    print(client.beta.messages.create(**asked).content[0].text)
+    """
+    quiet(world.bare(program), "yes\nTrue function\nyes\nyes\n")
+    assert shape(world.stored()) == RUN[:1] * 2 + RUN[1:2] * 2
