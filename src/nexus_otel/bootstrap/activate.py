@@ -7,6 +7,7 @@ for this module alone.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,8 @@ _active = False
 _allowed: bool | None = None
 _source = ""
 _loaded: dict[str, Any] = {}
+imported_before: tuple[str, ...] = ()
+"""The libraries that were imported before we were active."""
 
 
 def activate(source: str, settings: Settings | None = None, **given: Any) -> bool:
@@ -43,11 +46,12 @@ def activate(source: str, settings: Settings | None = None, **given: Any) -> boo
     Returns:
         Whether it is active, as far as it is known: the environment's settings are read when they are needed.
     """
-    global _active, _allowed, _source
+    global _active, _allowed, _source, imported_before  # noqa: PLW0603 - one process, activated once
     with _lock:
         if _active:
             return True
         _active, _allowed, _source = True, None, source
+        imported_before = tuple(name for name in INSTRUMENTORS if name in sys.modules)
         if settings is not None:
             from nexus_otel import config
 

@@ -17,7 +17,7 @@ from nexus_otel import config
 from nexus_otel._guard import guard, logger, new_lock, note_once, quietly
 from nexus_otel._imports import when_imported
 from nexus_otel.engine import _bootstrap_importlib as frames
-from nexus_otel.engine.copies import classes_of, holders
+from nexus_otel.engine.copies import classes_of, holders, still_held
 from nexus_otel.engine.driver import SilentStep, Step, begin
 from nexus_otel.engine.taps import tap_call
 from nexus_otel.engine.target import Call, Swap, Target, belongs, release
@@ -39,7 +39,7 @@ class Replacement:
 
     def __init__(self, owner: Any, name: str, original: Any, ours: Any) -> None:
         self._owner = owner
-        self._original = original
+        self.original = original
         self._ours = ours
         self.name = name
         setattr(owner, name, ours)
@@ -51,9 +51,9 @@ class Replacement:
             classes: The library's; those that took ours over have the original instead.
         """
         if self._owner.__dict__.get(self.name) is self._ours:
-            setattr(self._owner, self.name, self._original)
-        for one in holders(classes, self.name, self._original):
-            setattr(one, self.name, self._original)
+            setattr(self._owner, self.name, self.original)
+        for one in holders(classes, self.name, self.original):
+            setattr(one, self.name, self.original)
 
 
 class Instrumentor:
@@ -143,6 +143,12 @@ class Instrumentor:
     @classmethod
     def _everything(cls) -> list[Target | Swap]:
         return [*cls._placed, *cls.replacements]
+
+    @classmethod
+    def still_held(cls) -> list[str]:
+        """Return where else in the library the functions are that ours replaced: what is called there is not seen."""
+        library = cls._everything()[0].module.partition(".")[0]
+        return still_held(library, [replacement.original for replacement in cls._in_place])
 
     @classmethod
     def _classes(cls) -> list[type]:
