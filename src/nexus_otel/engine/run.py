@@ -72,6 +72,7 @@ class Run:
         waiting: Whether its model asked for tools, with ids or without, and has no answer yet.
         nested: The runs that are part of it.
         recent: The names of the tools that its model asked for last.
+        leaving: Whether it ends with the calls that are under way: the instrumentation is off.
     """
 
     agent: AgentRun
@@ -99,6 +100,7 @@ class Run:
     closed: bool = False
     waiting: bool = False
     given: bool = False
+    leaving: bool = False
     nested: list[Run] = field(default_factory=list)
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     task: Any = field(default_factory=this_task)
@@ -126,6 +128,11 @@ class Run:
         """Count a tool call of this run, and of those that it is part of."""
         for run in self.upwards():
             run.totals.tool_calls += 1
+
+    @property
+    def resting(self) -> bool:
+        """Whether no model call of it, or of a run that is part of it, is under way."""
+        return self.in_flight <= 0 and all(nested.closed or nested.resting for nested in self.nested)
 
     def upwards(self) -> Iterator[Run]:
         """Yield this run and those it is part of."""

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -277,6 +277,7 @@ class Runs:
                 run.resumable = True
             elif not run.waiting and run.in_flight <= 0 and not run.given:
                 self._close(run, None)
+            self._leave(run.upwards())
 
     def _take(self, run: Run, conversation: Conversation | None, result: InferenceResult, now_ns: int) -> None:
         run.totals.finish_reasons = result.finish_reasons
@@ -382,8 +383,21 @@ class Runs:
                 if run.last_ns < limit_ns and run.in_flight <= 0:
                     self._close(run, "idle")
 
+    def close_resting(self) -> None:
+        """End every open run, those with calls under way when these have ended: the instrumentation is taken off."""
+        with self._lock:
+            open_now = list(self._table) if self._pid == os.getpid() else []
+            for run in open_now:
+                run.leaving = True
+            self._leave(open_now)
+
+    def _leave(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            if run.leaving and run.resting:
+                self._close(run, "exit")
+
     def close_all(self) -> None:
-        """End every open run: the process ends, or the instrumentation is taken off."""
+        """End every open run: the process ends."""
         with self._lock:
             if self._pid != os.getpid():
                 self._check_process()

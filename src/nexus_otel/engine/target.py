@@ -27,7 +27,8 @@ class Call:
         instance: What it is bound to.
         args: By position.
         kwargs: By name.
-        yields: Whether another instrumentation makes the model span of this call.
+        other: The module of another instrumentation that wraps the same method.
+        yields: Whether that one makes the model span of this call, and we make none.
         tapped: Whether some can be read only once: they are complete when the library has read them.
     """
 
@@ -37,6 +38,7 @@ class Call:
     kwargs: dict[str, Any]
     tapped: bool = False
     yields: bool = False
+    other: str | None = None
 
     @property
     def arguments(self) -> Mapping[str, Any]:

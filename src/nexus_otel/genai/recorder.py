@@ -142,6 +142,10 @@ class Recorder:
         """Start the span of a step that is neither a model's nor a tool's."""
         return self._tracer.start_span(operation.name, parent, SpanKind.INTERNAL, operation.attributes)
 
+    def link(self, span: Span, other: Span) -> None:
+        """Link a span to one of another instrumentation, which stands elsewhere."""
+        span.add_link(other.get_span_context())
+
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def end_inference(

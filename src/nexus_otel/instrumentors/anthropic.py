@@ -13,9 +13,7 @@ from nexus_otel.instrumentors._anthropic_requests import message_request, planne
 from nexus_otel.instrumentors._anthropic_responses import MessageFold, failure, message_response, tool_response
 
 
-def _messages(
-    module: str, since: str = "", until: str = "", *, optional: bool = False, **methods: str
-) -> Iterable[Target]:
+def _messages(module: str, since: str = "", until: str = "", **methods: str) -> Iterable[Target]:
     """Give the methods of both colours in a module; those named came later than it did, or not to stay."""
     for method in ("create", "stream", "parse"):
         for owner in ("Messages", "AsyncMessages"):
@@ -28,7 +26,6 @@ def _messages(
                 fold=MessageFold,
                 settle=stainless.settle,
                 deferred=stainless.defer if method == "stream" else None,
-                optional=optional,
                 since=methods.get(method, since),
                 until=until,
             )
@@ -57,8 +54,6 @@ class AnthropicInstrumentor(Instrumentor):
     targets = (
         *_messages("anthropic.resources.messages.messages", since="0.41", parse="0.77"),
         *_messages("anthropic.resources.beta.messages.messages", stream="0.43", parse="0.73"),
-        *(each for platform in ("bedrock", "vertex")
-          for each in _messages(f"anthropic.lib.{platform}._beta_messages", optional=True)),
         *_retries(),
         *(_tool(owner) for owner in ("BetaFunctionTool", "BetaAsyncFunctionTool")),
         *(each for module in ("anthropic.resources.messages", "anthropic.resources.beta.prompt_caching.messages")
