@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "build" / "bench"
 COMMON = ["anthropic==2.12.0", "opentelemetry-sdk==1.45.2", "opentelemetry-exporter-otlp-proto-http==1.45.2"]
 PACKAGES = {
-    "nexus": [str(ROOT)],
+    "nexus": ["-e", str(ROOT)],
     "official": ["opentelemetry-instrumentation-genai-anthropic==1.3b0"],
     "openinference": ["openinference-instrumentation-anthropic==3.1.0"],
     "openllmetry": ["opentelemetry-instrumentation-anthropic==0.62.4"],
