@@ -7,16 +7,38 @@ from typing import TYPE_CHECKING, Any
 from nexus_otel._version import __version__
 
 if TYPE_CHECKING:
+    from nexus_otel.bootstrap.manual import NexusClient, Span, Trace, agent, context, limits, step, tool
     from nexus_otel.config import NexusError, SettingError
+    from nexus_otel.engine.limits import (
+        AgentGuardError,
+        CostLimitExceeded,
+        LoopDetected,
+        StepLimitExceeded,
+        TokenLimitExceeded,
+    )
     from nexus_otel.normal import register_error_form
 
 __all__ = [
+    "AgentGuardError",
+    "CostLimitExceeded",
+    "LoopDetected",
+    "NexusClient",
     "NexusError",
     "SettingError",
+    "Span",
+    "StepLimitExceeded",
+    "TokenLimitExceeded",
+    "Trace",
     "__version__",
+    "agent",
+    "context",
     "flush",
     "instrument",
+    "limits",
     "register_error_form",
+    "shutdown",
+    "step",
+    "tool",
     "uninstrument",
 ]
 
@@ -24,6 +46,13 @@ _ELSEWHERE = {
     "NexusError": "nexus_otel.config",
     "SettingError": "nexus_otel.config",
     "register_error_form": "nexus_otel.normal",
+    **dict.fromkeys(
+        ("NexusClient", "Span", "Trace", "agent", "context", "limits", "step", "tool"), "nexus_otel.bootstrap.manual"
+    ),
+    **dict.fromkeys(
+        ("AgentGuardError", "CostLimitExceeded", "LoopDetected", "StepLimitExceeded", "TokenLimitExceeded"),
+        "nexus_otel.engine.limits",
+    ),
 }
 
 
@@ -64,12 +93,24 @@ def uninstrument() -> None:
     deactivate()
 
 
-def flush(timeout_s: float = 10.0) -> bool:
-    """Write and send what waits, for at most `timeout_s` seconds.
+def flush(timeout: float = 10.0) -> bool:
+    """Write and send what waits, for at most `timeout` seconds; for functions that are frozen between two calls.
 
     Returns:
         Whether everything is delivered. With no destination there is nothing to deliver.
     """
     from nexus_otel.bootstrap import leaving
 
-    return leaving.flush(timeout_s)
+    return leaving.flush(timeout)
+
+
+def shutdown(timeout: float = 10.0) -> bool:
+    """End what is open, then write and send what waits, for at most `timeout` seconds.
+
+    Returns:
+        Whether everything is delivered. What begins later is recorded all the same.
+    """
+    from nexus_otel.bootstrap import leaving
+
+    leaving.end_all()
+    return leaving.flush(timeout)

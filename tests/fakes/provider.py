@@ -1,21 +1,24 @@
-"""A model provider that follows a script: the Anthropic Messages API on a local port."""
+"""A model provider that follows a script: the APIs of Anthropic and OpenAI on one local port."""
 
 from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from . import wire
+from . import openai_responses_wire, openai_wire, wire
 from .demo import demo_script
+from .dialect import Dialect
 from .server import Handler, LocalServer
 from .steps import (
     API_ERROR,
     BAD_KEY,
     EXHAUSTED,
+    OVERFLOW,
     OVERLOADED,
     PROMPT_TOO_LONG,
     Dropped,
@@ -32,6 +35,7 @@ __all__ = [
     "API_ERROR",
     "BAD_KEY",
     "EXHAUSTED",
+    "OVERFLOW",
     "OVERLOADED",
     "PROMPT_TOO_LONG",
     "Dropped",
@@ -58,6 +62,7 @@ class Recorded:
         body: The JSON of the request, or the text of a body that is not JSON.
         status: `None` if the connection was dropped.
         reply: The message, token count or error sent, even if its stream was cut; else `None`.
+        request_id: As an error answer names it.
     """
 
     path: str
@@ -65,10 +70,11 @@ class Recorded:
     body: Any
     status: int | None
     reply: dict[str, Any] | None
+    request_id: str = ""
 
     @property
     def key(self) -> str:
-        """The API key, which clients send as `x-api-key` or as a bearer token."""
+        """The API key, which clients send as `x-api-key`, as `api-key` (Azure) or as a bearer token."""
         return _key(self.headers)
 
 
@@ -78,8 +84,7 @@ class _Script:
 
     steps: tuple[Step, ...] = ()
     taken: int = 0
-    messages: int = 0
-    tools: int = 0
+    ids: Counter[str] = field(default_factory=Counter)
     sent_input: int = 0
     sent_output: int = 0
 
@@ -87,27 +92,23 @@ class _Script:
         self.taken += 1
         return self.steps[self.taken - 1] if self.taken <= len(self.steps) else EXHAUSTED
 
-    def message(self, reply: Reply, model: str) -> wire.Json:
-        self.messages += 1
-        blocks = wire.content(reply, self._tool_id)
-        return wire.message(reply, f"msg_{self.messages:04}", model, blocks)
-
-    def _tool_id(self) -> str:
-        self.tools += 1
-        return f"toolu_{self.tools:04}"
+    def next_id(self, prefix: str) -> str:
+        self.ids[prefix] += 1
+        return f"{prefix}{self.ids[prefix]:04}"
 
 
 class Provider:
     """Answers requests by script and remembers them; safe for many clients at once.
 
-    A request follows the script loaded for its API key, or else the default one, loaded for `""`.
+    A request follows the script loaded for its API key, or else the default one, loaded for `""`. Its path says
+    in which API's words it is answered.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._scripts = {"": _Script()}
         self._requests: list[Recorded] = []
-        self._server = LocalServer(_Messages, self)
+        self._server = LocalServer(_Answers, self)
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +122,7 @@ class Provider:
 
     @property
     def url(self) -> str:
-        """What a client takes as `base_url`."""
+        """What a client of Anthropic takes as `base_url`; one of OpenAI takes it with `/v1`."""
         return self._server.url
 
     @property
@@ -146,17 +147,16 @@ class Provider:
         with self._lock:
             request_id = f"req_{len(self._requests) + 1:04}"
             body = _parsed(raw)
-            step: Step | None = _refusal(path, body)
-            reply: dict[str, Any] | None = None
-            if step is None and _is_count(path):
-                reply = {"input_tokens": len(raw) // 4}
-            elif step is None:
+            dialect = dialect_of(path)
+            step: Step | None = dialect.refusal(path, body)
+            reply = None if step else dialect.unscripted(path, raw)
+            if step is None and reply is None:
                 script = self._script(_key(headers))
                 step = script.take()
-                reply = script.message(step, body["model"]) if isinstance(step, Reply) else None
+                reply = dialect.reply(step, body, script.next_id) if isinstance(step, Reply) else None
             if isinstance(step, Failure):
-                reply = wire.error(step, request_id)
-            recorded = Recorded(path, headers, body, _status(step), reply)
+                reply = dialect.error(step, request_id)
+            recorded = Recorded(path, headers, body, _status(step), reply, request_id)
             self._requests.append(recorded)
             return step, recorded
 
@@ -171,7 +171,16 @@ class Provider:
         return self._scripts.get(key, self._scripts[""])
 
 
-class _Messages(Handler):
+_ANTHROPIC = wire.Anthropic()
+_OPENAI: dict[str, Dialect] = {
+    "/chat/completions": openai_wire.Chat(),
+    "/responses": openai_responses_wire.Responses(),
+    "/embeddings": openai_wire.Embeddings(),
+    "/completions": openai_wire.Completions(),
+}
+
+
+class _Answers(Handler):
     """Puts the chosen answers on the wire."""
 
     def do_POST(self) -> None:  # noqa: N802 - the name http.server calls
@@ -191,17 +200,14 @@ class _Messages(Handler):
                 self._send_json(recorded, dict(step.headers) if step else {})
 
     def _send_json(self, recorded: Recorded, headers: dict[str, str]) -> None:
-        if recorded.reply and "request_id" in recorded.reply:
-            headers["request-id"] = recorded.reply["request_id"]
+        if (recorded.status or 0) >= 400:
+            headers[dialect_of(recorded.path).request_id_header] = recorded.request_id
         headers["content-type"] = "application/json"
         self.answer(recorded.status or 200, json.dumps(recorded.reply).encode(), headers)
 
     def _send_garbage(self, streamed: bool) -> None:
-        if streamed:
-            broken = b'event: message_start\ndata: {"type": "message_st\n\n'
-            self.answer(200, broken, {"content-type": "text/event-stream; charset=utf-8"})
-        else:
-            self.answer(200, b'{"id": "msg_0001", "type": "mess', {"content-type": "application/json"})
+        kind = "text/event-stream; charset=utf-8" if streamed else "application/json"
+        self.answer(200, dialect_of(self.path).garbage(streamed), {"content-type": kind})
 
     def _send_message(self, step: Reply, recorded: Recorded) -> None:
         self.server.owner.deliver(recorded.key, step.usage)
@@ -210,23 +216,24 @@ class _Messages(Handler):
     def _send_stream(self, step: Reply, recorded: Recorded) -> None:
         kind = {"content-type": "text/event-stream; charset=utf-8", "transfer-encoding": "chunked"}
         self.send_head(200, kind)
-        for number, event in enumerate(wire.events(recorded.reply or {})):
+        frames = dialect_of(recorded.path).stream(recorded.reply or {}, recorded.body)
+        for number, (frame, has_usage) in enumerate(frames):
             if number == step.cut_after:
                 self._cut(step)
                 return
             if number and self.server.closing.wait(step.chunk_delay_s):
                 self.hang_up()
                 return
-            if event["type"] == "message_delta":
+            if has_usage:
                 self.server.owner.deliver(recorded.key, step.usage)
-            self._send_chunk(wire.sse(event))
+            self._send_chunk(frame)
         self._send_chunk(b"")
 
     def _cut(self, step: Reply) -> None:
         if step.cut_error is None:
             self.hang_up()
             return
-        self._send_chunk(wire.sse(wire.error(step.cut_error, "req_cut")))
+        self._send_chunk(dialect_of(self.path).stream_error(step.cut_error))
         self._send_chunk(b"")
 
     def _send_chunk(self, data: bytes) -> None:
@@ -243,24 +250,13 @@ def _parsed(raw: bytes) -> Any:
 
 def _key(headers: dict[str, str]) -> str:
     bearer = headers.get("authorization", "").removeprefix("Bearer ")
-    return headers.get("x-api-key", bearer)
+    return headers.get("x-api-key", headers.get("api-key", bearer))
 
 
-def _is_count(path: str) -> bool:
-    return urlsplit(path).path == "/v1/messages/count_tokens"
-
-
-def _refusal(path: str, body: Any) -> Failure | None:
-    """Why a request is wrong in itself; such a request takes no step."""
-    if urlsplit(path).path not in {"/v1/messages", "/v1/messages/count_tokens"}:
-        return Failure(404, "not_found_error", f"Not found: {path}")
-    if not isinstance(body, dict):
-        return Failure(400, "invalid_request_error", "The request body is not valid JSON.")
-    required = ("model", "messages") if _is_count(path) else ("model", "max_tokens", "messages")
-    missing = [name for name in required if name not in body]
-    if missing:
-        return Failure(400, "invalid_request_error", f"{missing[0]}: Field required")
-    return None
+def dialect_of(path: str) -> Dialect:
+    """The API that a path ends in, whatever stands before it; a path of none is answered as Anthropic does."""
+    plain = urlsplit(path).path
+    return next((dialect for ending, dialect in _OPENAI.items() if plain.endswith(ending)), _ANTHROPIC)
 
 
 def _status(step: Step | None) -> int | None:

@@ -36,17 +36,20 @@ class ToolUse:
 class Reply:
     """A message of the model, in the order thinking, text, raw blocks, tools.
 
+    Every dialect sends the same reply in its own words (`wire.py`, `openai_wire.py`).
+
     Attributes:
         text: A text block, if not empty.
         thinking: A thinking block, if not empty.
         tools: The tools asked for.
         usage: What the reply claims to have cost.
-        stop_reason: By default `tool_use` with tools, `end_turn` without.
+        stop_reason: By default `tool_use` with tools, `end_turn` without; in Anthropic's words.
         delay_s: How long the answer waits before its first byte.
         chunk_delay_s: How long a stream waits before every event but the first.
         cut_after: How many events a stream sends before the connection drops.
         cut_error: What a cut stream says, as an `error` event, in place of dropping.
-        raw_blocks: Content blocks sent as given.
+        raw_blocks: Content blocks (Anthropic) or output items (OpenAI's Responses) sent as given.
+        refusal: What the model says in refusing, in a field of its own; only OpenAI's dialects have one.
     """
 
     text: str = ""
@@ -59,16 +62,18 @@ class Reply:
     cut_after: int | None = None
     cut_error: Failure | None = None
     raw_blocks: Sequence[Mapping[str, Any]] = ()
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error answer in the provider's own form."""
+    """An error answer in the provider's own form; only OpenAI's errors have a `code`."""
 
     status: int
     type: str
     message: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,13 @@ class Dropped:
 Step = Reply | Failure | Garbage | Dropped
 
 PROMPT_TOO_LONG = Failure(400, "invalid_request_error", "prompt is too long: 212000 tokens > 200000 maximum")
+OVERFLOW = Failure(
+    400,
+    "invalid_request_error",
+    "This model's maximum context length is 200000 tokens. However, your messages resulted in 212000 tokens. "
+    "Please reduce the length of the messages.",
+    code="context_length_exceeded",
+)
 BAD_KEY = Failure(401, "authentication_error", "invalid x-api-key")
 API_ERROR = Failure(500, "api_error", "Internal server error")
 OVERLOADED = Failure(529, "overloaded_error", "Overloaded")

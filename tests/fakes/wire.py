@@ -7,10 +7,50 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
+from .dialect import Dialect, Frame, Ids, Json, missing, pieces
 from .steps import Failure, Reply, Usage
 
-Json = dict[str, Any]
+MESSAGES = "/v1/messages"
+COUNT = "/v1/messages/count_tokens"
+
+
+class Anthropic(Dialect):
+    """The Messages API."""
+
+    request_id_header = "request-id"
+
+    def refusal(self, path: str, body: Any) -> Failure | None:
+        if urlsplit(path).path not in {MESSAGES, COUNT}:
+            return Failure(404, "not_found_error", f"Not found: {path}")
+        required = ("model", "messages") if self._counts(path) else ("model", "max_tokens", "messages")
+        return missing(body, required, "{}: Field required")
+
+    def unscripted(self, path: str, raw: bytes) -> Json | None:
+        return {"input_tokens": len(raw) // 4} if self._counts(path) else None
+
+    def reply(self, reply: Reply, body: Json, ids: Ids) -> Json:
+        blocks = content(reply, lambda: ids("toolu_"))
+        return message(reply, ids("msg_"), body["model"], blocks)
+
+    def error(self, failure: Failure, request_id: str) -> Json:
+        return error(failure, request_id)
+
+    def stream(self, whole: Json, body: Json) -> Iterator[Frame]:
+        for event in events(whole):
+            yield sse(event), event["type"] == "message_delta"
+
+    def stream_error(self, failure: Failure) -> bytes:
+        return sse(error(failure, "req_cut"))
+
+    def garbage(self, streamed: bool) -> bytes:
+        if streamed:
+            return b'event: message_start\ndata: {"type": "message_st\n\n'
+        return b'{"id": "msg_0001", "type": "mess'
+
+    def _counts(self, path: str) -> bool:
+        return urlsplit(path).path == COUNT
 
 
 def content(reply: Reply, tool_id: Callable[[], str]) -> list[Json]:
@@ -97,19 +137,14 @@ def _block_parts(block: Json) -> tuple[Json, list[Json]]:
     """The block as it starts, and the deltas that fill it; other kinds come whole."""
     match block:
         case {"type": "text", "text": str(text)}:
-            return {**block, "text": ""}, [{"type": "text_delta", "text": p} for p in _pieces(text)]
+            return {**block, "text": ""}, [{"type": "text_delta", "text": p} for p in pieces(text)]
         case {"type": "thinking", "thinking": str(thought), "signature": str(signature)}:
-            deltas = [{"type": "thinking_delta", "thinking": p} for p in _pieces(thought)]
+            deltas = [{"type": "thinking_delta", "thinking": p} for p in pieces(thought)]
             deltas.append({"type": "signature_delta", "signature": signature})
             return {**block, "thinking": "", "signature": ""}, deltas
         case {"type": "tool_use" | "server_tool_use", "input": dict(given)}:
-            pieces = ("", *_pieces(json.dumps(given)))
-            deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+            parts = ("", *pieces(json.dumps(given)))
+            deltas = [{"type": "input_json_delta", "partial_json": part} for part in parts]
             return {**block, "input": {}}, deltas
         case _:
             return block, []
-
-
-def _pieces(text: str) -> list[str]:
-    size = max(1, -(-len(text) // 4))
-    return [text[at : at + size] for at in range(0, len(text), size)]
