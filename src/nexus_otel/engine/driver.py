@@ -164,6 +164,7 @@ class ModelStep(Step):
         return self.recorder.measures
 
     def _end(self, result: InferenceResult | None, outcome: Outcome) -> None:
+        self._context = None  # it names this step as owner: a cycle, which only the garbage collector would end
         if self.call.tapped and (self.span.is_recording() or self.recorder.hands_on):
             self._read()
         operation = self.operation

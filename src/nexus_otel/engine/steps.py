@@ -157,7 +157,7 @@ class SilentStep:
     def __exit__(self, *_error: object) -> None:
         if self._token is not None:
             scope.leave(self._token)
-        self.ended = True
+        self.done(None)
 
     def settle(self, value: Any) -> Any:
         """Return `value`."""
@@ -165,11 +165,12 @@ class SilentStep:
 
     def failed(self, _error: BaseException) -> None:
         """End."""
-        self.ended = True
+        self.done(None)
 
     def done(self, _value: Any) -> None:
-        """End."""
+        """End; its context names it as owner: a cycle, which only the garbage collector would end."""
         self.ended = True
+        self.context = None
 
 
 def is_cancellation(error: BaseException) -> bool:
