@@ -19,6 +19,9 @@ from nexus_otel._guard import guard, quietly
 from nexus_otel.engine.driver import ModelStep, SilentStep, Step
 from nexus_otel.engine.proxies import ManagerProxy
 from nexus_otel.engine.streams import ABANDONED, CLOSED, Watch, watched
+from nexus_otel.engine.target import Call
+from nexus_otel.genai.operations import Retry
+from nexus_otel.genai.plain import item
 
 _servers: dict[int, tuple[Any, str | None, int | None]] = {}
 _MAX_SERVERS: Final = 256
@@ -36,6 +39,12 @@ def server(client: Any) -> tuple[str | None, int | None]:
             _servers.clear()
         _servers[id(url)] = found
     return found[1], found[2]
+
+
+def retry_request(call: Call) -> Retry:
+    """Read the SDK's wait before it tries a request again: `_base_client.SyncAPIClient._sleep_for_retry`."""
+    status = item(call.arguments.get("response"), "status_code")
+    return Retry(int(call.arguments.get("retries_taken") or 0) + 1, str(status or "connection_error"), status)
 
 
 def settle(step: Step, value: Any) -> Any:

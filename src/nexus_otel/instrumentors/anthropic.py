@@ -8,7 +8,7 @@ from nexus_otel.engine import stainless
 from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.native import keep_choice, remember_choice, silence_helper, silence_native
 from nexus_otel.engine.target import Swap, Target
-from nexus_otel.instrumentors._anthropic_requests import message_request, retry_request, tool_request
+from nexus_otel.instrumentors._anthropic_requests import message_request, tool_request
 from nexus_otel.instrumentors._anthropic_responses import MessageFold, failure, message_response, tool_response
 
 
@@ -32,7 +32,7 @@ def _messages(module: str, since: str = "", until: str = "", **methods: str) -> 
 
 def _retries(owner: str) -> Target:
     name = f"{owner}._sleep_for_retry"
-    return Target(module="anthropic._base_client", name=name, request=retry_request, since="0.50")
+    return Target(module="anthropic._base_client", name=name, request=stainless.retry_request, since="0.50")
 
 
 def _tool(owner: str) -> Target:
