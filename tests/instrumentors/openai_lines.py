@@ -1,0 +1,47 @@
+"""What the versions of OpenAI's SDK have, from which one on: all that the tests know of its lines."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+import pytest
+
+from nexus_otel.engine.target import release
+from tests.kit.cases import Gap, Lines
+
+VERSION = importlib.metadata.version("openai")
+
+SINCE = {
+    "responses": "1.66",
+    "retry": "1.76",
+    "parse": "1.92",
+    "connection errors in streams": "3.0",
+}
+"""`parse` and `stream` of chat completions are in `beta` before 1.92."""
+
+_RESPONSES = (
+    "responses", "responses-async", "responses-rich", "responses-stream", "responses-stream-async", "responses-helper",
+    "responses-helper-async", "responses-parse", "responses-parse-async", "responses-raw", "responses-streaming",
+    "responses-refused", "responses-retry", "responses-incomplete", "responses-loop", "responses-loop-items",
+    "responses-loop-async", "responses-parallel", "responses-overflow",
+)  # fmt: skip
+_UNSEEN = Gap(
+    tests=frozenset({"test_the_spans_are_those_expected"}),
+    until=SINCE["retry"],
+    why="the SDK waits inside of a larger method: retries are no events, only time",
+)
+LINES = Lines(
+    since=dict.fromkeys(_RESPONSES, SINCE["responses"]),
+    gaps=dict.fromkeys(("retry", "retry-async", "responses-retry"), _UNSEEN),
+)
+
+
+def has(feature: str) -> bool:
+    """Whether the version that is installed has a feature of the table above."""
+    return release(SINCE[feature]) <= release(VERSION)
+
+
+def needs(feature: str) -> Any:
+    """Mark a test that is about a feature."""
+    return pytest.mark.skipif(not has(feature), reason=f"{feature}: from {SINCE[feature]} on; this is {VERSION}")
