@@ -67,7 +67,7 @@ LIBRARY = Library(
 
 ASK: dict[str, Any] = {
     "model": "gpt-test",
-    "max_completion_tokens": 64,
+    "max_tokens": 64,
     "messages": [
         {"role": "system", "content": f"Be brief, {CANARY}."},
         {"role": "user", "content": f"Where is the {CANARY}?"},
