@@ -7,16 +7,25 @@ from typing import TYPE_CHECKING, Any
 from nexus_otel._version import __version__
 
 if TYPE_CHECKING:
+    from nexus_otel.bootstrap.manual import NexusClient, Span, Trace, agent, context, step, tool
     from nexus_otel.config import NexusError, SettingError
     from nexus_otel.normal import register_error_form
 
 __all__ = [
+    "NexusClient",
     "NexusError",
     "SettingError",
+    "Span",
+    "Trace",
     "__version__",
+    "agent",
+    "context",
     "flush",
     "instrument",
     "register_error_form",
+    "shutdown",
+    "step",
+    "tool",
     "uninstrument",
 ]
 
@@ -24,6 +33,9 @@ _ELSEWHERE = {
     "NexusError": "nexus_otel.config",
     "SettingError": "nexus_otel.config",
     "register_error_form": "nexus_otel.normal",
+    **dict.fromkeys(
+        ("NexusClient", "Span", "Trace", "agent", "context", "step", "tool"), "nexus_otel.bootstrap.manual"
+    ),
 }
 
 
@@ -64,12 +76,24 @@ def uninstrument() -> None:
     deactivate()
 
 
-def flush(timeout_s: float = 10.0) -> bool:
-    """Write and send what waits, for at most `timeout_s` seconds.
+def flush(timeout: float = 10.0) -> bool:
+    """Write and send what waits, for at most `timeout` seconds; for functions that are frozen between two calls.
 
     Returns:
         Whether everything is delivered. With no destination there is nothing to deliver.
     """
     from nexus_otel.bootstrap import leaving
 
-    return leaving.flush(timeout_s)
+    return leaving.flush(timeout)
+
+
+def shutdown(timeout: float = 10.0) -> bool:
+    """End what is open, then write and send what waits, for at most `timeout` seconds.
+
+    Returns:
+        Whether everything is delivered. What begins later is recorded all the same.
+    """
+    from nexus_otel.bootstrap import leaving
+
+    leaving.end_all()
+    return leaving.flush(timeout)

@@ -55,6 +55,10 @@ def _names(*allowed: str) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def _number(least: float, kind: type[int | float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
@@ -103,6 +107,10 @@ class Settings:
         "An inferred run without activity ends after this",
         "seconds",
     )
+    detail: str = _setting(
+        "NEXUS_DETAIL", _choice("normal", "full"), "normal",
+        "full: spans for the inner steps of frameworks too, such as the nodes of a graph", "normal, full",
+    )  # fmt: skip
     semconv: str = _setting(
         "NEXUS_SEMCONV", _choice("main", "pkg"), "main",
         "Names of the conventions: their newest text, or what release 1.3b0 of the packages emits", "main, pkg",
@@ -170,6 +178,20 @@ class Settings:
         CONTENT_VARIABLE, _choice(*CONTENT_MODES), None,
         "Prompts, answers, tool arguments and results in what is sent", ", ".join(CONTENT_MODES),
     )  # fmt: skip
+    user_id: str | None = _setting("NEXUS_USER_ID", str, None, "On every span: `user.id`", "text")
+    session_id: str | None = _setting("NEXUS_SESSION_ID", str, None, "On every span: `session.id`", "text")
+    environment: str | None = _setting(
+        "NEXUS_ENVIRONMENT", str, None, "On every span: `deployment.environment.name`", "text"
+    )
+    agent_version: str | None = _setting(
+        "NEXUS_AGENT_VERSION", str, None, "On every span: `gen_ai.agent.version`", "text"
+    )
+    git_sha: str | None = _setting(
+        "GIT_SHA", str, None, "On every span: `vcs.ref.head.revision`; found in `.git` when not set", "a commit"
+    )
+    baggage: tuple[str, ...] = _setting(
+        "NEXUS_BAGGAGE", _words, (), "Metadata that travels to other processes as W3C baggage", "comma list of keys"
+    )
     emit_event: bool | None = _setting(
         EVENT_VARIABLE, _boolean, None, "Log event with the details of each model call", _TRUE_FALSE
     )

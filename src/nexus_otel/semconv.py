@@ -15,6 +15,7 @@ OPERATION: Final = "gen_ai.operation.name"
 PROVIDER: Final = "gen_ai.provider.name"
 CONVERSATION_ID: Final = "gen_ai.conversation.id"
 AGENT_NAME: Final = "gen_ai.agent.name"
+AGENT_DESCRIPTION: Final = "gen_ai.agent.description"
 WORKFLOW_NAME: Final = "gen_ai.workflow.name"
 OUTPUT_TYPE: Final = "gen_ai.output.type"
 
@@ -48,6 +49,11 @@ OPENAI_REQUEST_TIER: Final = "openai.request.service_tier"
 OPENAI_RESPONSE_TIER: Final = "openai.response.service_tier"
 OPENAI_FINGERPRINT: Final = "openai.response.system_fingerprint"
 
+ENCODING_FORMATS: Final = "gen_ai.request.encoding_formats"
+EMBEDDING_DIMENSIONS: Final = "gen_ai.embeddings.dimension.count"
+DATA_SOURCE: Final = "gen_ai.data_source.id"
+RETRIEVAL_TOP_K: Final = "gen_ai.retrieval.top_k"
+
 TOOL_NAME: Final = "gen_ai.tool.name"
 TOOL_TYPE: Final = "gen_ai.tool.type"
 TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
@@ -63,6 +69,13 @@ EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 
+USER_ID: Final = "user.id"
+SESSION_ID: Final = "session.id"
+ENVIRONMENT: Final = "deployment.environment.name"
+AGENT_VERSION: Final = "gen_ai.agent.version"
+SERVICE_VERSION: Final = "service.version"
+REVISION: Final = "vcs.ref.head.revision"
+
 # -- conventions: content, only when asked for -------------------------------------------------------------------------
 SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
@@ -70,10 +83,15 @@ OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
 TOOL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
 TOOL_RESULT: Final = "gen_ai.tool.call.result"
+RETRIEVAL_QUERY: Final = "gen_ai.retrieval.query.text"
+RETRIEVAL_DOCUMENTS: Final = "gen_ai.retrieval.documents"
 
 CONTENT_ATTRIBUTES: Final = frozenset(
-    {SYSTEM_INSTRUCTIONS, INPUT_MESSAGES, OUTPUT_MESSAGES, TOOL_DEFINITIONS, TOOL_ARGUMENTS, TOOL_RESULT}
-)
+    {
+        SYSTEM_INSTRUCTIONS, INPUT_MESSAGES, OUTPUT_MESSAGES, TOOL_DEFINITIONS, TOOL_ARGUMENTS, TOOL_RESULT,
+        RETRIEVAL_QUERY, RETRIEVAL_DOCUMENTS, "nexus.output",
+    }
+)  # fmt: skip
 """The attributes that hold what people and models said; nothing else may."""
 
 DETAILS_EVENT: Final = "gen_ai.client.inference.operation.details"
@@ -82,12 +100,21 @@ EXCEPTION_LOG_EVENT: Final = "gen_ai.client.operation.exception"
 # -- operations --------------------------------------------------------------------------------------------------------
 CHAT: Final = "chat"
 TEXT_COMPLETION: Final = "text_completion"
+EMBEDDINGS: Final = "embeddings"
+RETRIEVAL: Final = "retrieval"
 INVOKE_AGENT: Final = "invoke_agent"
+INVOKE_WORKFLOW: Final = "invoke_workflow"
 EXECUTE_TOOL: Final = "execute_tool"
 MODEL_OPERATIONS: Final = frozenset({CHAT, "generate_content", TEXT_COMPLETION})
 
 # -- ours --------------------------------------------------------------------------------------------------------------
 DERIVED: Final = "nexus.derived"
+METADATA: Final = "nexus.metadata."
+NAME: Final = "nexus.name"
+STEP: Final = "nexus.step"
+STATUS: Final = "nexus.status"
+UNENDED: Final = "nexus.unended"
+OUTPUT: Final = "nexus.output"
 TRUNCATED: Final = "nexus.truncated"
 MESSAGE_COUNT: Final = "nexus.message.count"
 MESSAGE_BYTES: Final = "nexus.message.bytes"
@@ -127,6 +154,11 @@ class Own:
 
 
 OWN: Final[dict[str, Own]] = {
+    NAME: Own("string", "The name that a person gave a span of theirs, where the span is named by what it describes"),
+    STEP: Own("int", "The number of a step of an agent, as its author counts"),
+    STATUS: Own("string", "How a person said that a span of theirs ended: success, error, timeout, or another word"),
+    UNENDED: Own("bool", "The span was still open when its trace was ended"),
+    OUTPUT: Own("string", "What a person said came of a span of theirs, as JSON; content"),
     DERIVED: Own("bool", "The span was made from the messages around it, not by watching the execution"),
     TRUNCATED: Own("string[]", "Content attributes that were shortened or left out"),
     MESSAGE_COUNT: Own("int", "Messages in the request", "{message}"),
@@ -149,7 +181,9 @@ OWN: Final[dict[str, Own]] = {
     TOTAL_OUTPUT: Own("int", "Output tokens of the whole run, on its root", "{token}"),
     RUN_STEPS: Own("int", "Model calls of the run, on its root", "{call}"),
     RUN_TOOL_CALLS: Own("int", "Tool calls of the run that were answered, on its root", "{call}"),
-    RUN_CLOSED_BY: Own("string", "What ended an inferred run other than its last answer: idle, exit, parent, limit"),
+    RUN_CLOSED_BY: Own(
+        "string", "What ended a run other than its last answer: idle, exit, parent, limit, cancelled, closed, interrupt"
+    ),
     REPLAYED: Own("bool", "The span was open when its process ended; its end is the last sign of life"),
     RETRY_EVENT: Own("event", "A retry by the provider's SDK, inside one model call"),
     RETRY_ATTEMPT: Own("int", "Which retry of the call it is, from 1", "{attempt}"),
@@ -160,6 +194,7 @@ OWN: Final[dict[str, Own]] = {
 # -- metrics: (name, unit, description, buckets) -----------------------------------------------------------------------
 SECONDS: Final = tuple(0.01 * 2**n for n in range(14))
 AGENT_SECONDS: Final = tuple(0.1 * 2**n for n in range(13))
+WORKFLOW_SECONDS: Final = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
 TOKENS: Final = tuple(float(4**n) for n in range(14))
 
 
@@ -198,6 +233,8 @@ MAIN_METRICS: Final[dict[str, Metric]] = {
     ),
     "agent_tools": Metric("gen_ai.invoke_agent.tool_calls", "{tool_call}", "Tool calls of an agent run", TOKENS),
     "tool": Metric("gen_ai.execute_tool.duration", "s", "Duration of a tool call", SECONDS),
+    "workflow": Metric("gen_ai.invoke_workflow.duration", "s", "Duration of a workflow", WORKFLOW_SECONDS),
+    "other": Metric("gen_ai.client.operation.duration", "s", "Duration of embeddings and retrievals", SECONDS),
 }
 PKG_METRICS: Final[dict[str, Metric]] = {
     "duration": Metric("gen_ai.client.operation.duration", "s", "GenAI operation duration", SECONDS),

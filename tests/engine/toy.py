@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,11 +106,14 @@ class Cached(Model):
 class Tool:
     """A tool that the library executes."""
 
-    def __init__(self, name: str = "add") -> None:
+    def __init__(self, name: str = "add", work: Callable[[], Any] | None = None) -> None:
         self.name = name
+        self._work = work
 
     def call(self, arguments: Any, id: str | None = None) -> Any:  # noqa: A002 - as libraries call it
-        """Add one, or fail."""
+        """Add one, do what it is for, or fail."""
+        if self._work is not None:
+            return self._work()
         if arguments.get("n") is None:
             raise LookupError("no number")
         return str(arguments["n"] + 1)

@@ -45,7 +45,7 @@ NOTHING = [
     of.tool_start(ToolCall("t"), None),
     of.tool_end("t", ToolResult(None), HASHER),
     of.agent_start(AgentRun(None)),
-    of.agent_end(AgentTotals(), with_usage=True),
+    of.agent_end(AgentRun(None), AgentTotals(), with_usage=True),
     of.retry(Retry(1, "x"), 0.5),
     of.failure(Failure("x")),
 ]
@@ -218,7 +218,7 @@ def test_totals_of_a_run():
     totals = AgentTotals(steps=2, tool_calls=1, finish_reasons=("stop",), closed_by="idle")
     totals.add(Usage(10, 5))
     totals.add(Usage(None, 1))
-    assert of.agent_end(totals, with_usage=False) == {
+    assert of.agent_end(AgentRun(None), totals, with_usage=False) == {
         "nexus.usage.input_tokens": 10, "nexus.usage.output_tokens": 6, "gen_ai.response.finish_reasons": ("stop",),
         "nexus.run.closed_by": "idle", "nexus.run.steps": 2, "nexus.run.tool_calls": 1,
     }  # fmt: skip
@@ -227,7 +227,7 @@ def test_totals_of_a_run():
 def test_totals_that_nobody_counted_are_unknown():
     totals = AgentTotals()
     totals.add(Usage())
-    assert "nexus.usage.input_tokens" not in of.agent_end(totals, with_usage=True)
+    assert "nexus.usage.input_tokens" not in of.agent_end(AgentRun(None), totals, with_usage=True)
 
 
 def test_answers_are_those_after_the_last_message_of_the_model():

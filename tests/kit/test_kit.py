@@ -12,8 +12,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from nexus_otel._version import __version__
-from nexus_otel.engine.driver import ModelStep, Step
+from nexus_otel.engine.driver import ModelStep
 from nexus_otel.engine.instrumentor import Instrumentor
+from nexus_otel.engine.steps import Step
 from nexus_otel.engine.target import Call, Target
 from nexus_otel.genai.content import takes_structure
 from nexus_otel.genai.operations import Failure

@@ -81,7 +81,21 @@ def deactivate() -> None:
         stand_in.remove()
 
 
+def provide() -> bool:
+    """See to it that there is a provider for what a person records by hand; whether anything is to be recorded."""
+    if not _permitted():
+        return False
+    from nexus_otel.bootstrap import stand_in
+
+    stand_in.install(launched=_source in ("launcher", "import"))
+    return True
+
+
 def _is_allowed() -> bool:
+    return _active and _permitted()
+
+
+def _permitted() -> bool:
     """Whether the settings let us be active; says which of them cannot be used."""
     global _allowed  # noqa: PLW0603 - decided once
     with _lock:
@@ -94,7 +108,7 @@ def _is_allowed() -> bool:
             found = config.current()
             off = not found.enabled or found.otel_disabled or "nexus" in config.disabled_instrumentations()
             _allowed = not off
-        return _active and _allowed
+        return _allowed
 
 
 def _install(_module: Any) -> None:

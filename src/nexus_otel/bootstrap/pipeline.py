@@ -5,11 +5,12 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor
 
-from nexus_otel import _version, config
+from nexus_otel import _version, config, semconv
 from nexus_otel._guard import guard, note_once
+from nexus_otel.bootstrap import revision
 from nexus_otel.bootstrap.plan import Plan
 from nexus_otel.engine.run import agent_name
 from nexus_otel.engine.run_ends import RunEnds, join
@@ -120,6 +121,13 @@ def _resource(provider: Any) -> Resource:
     given = getattr(provider, "resource", None)
     if isinstance(given, Resource):
         return given
-    named = config.current().service_name or config.resource_service_name()
-    own = {"telemetry.distro.name": "nexus-otel", "telemetry.distro.version": _version.__version__}
-    return Resource.create(own if named else {**own, "service.name": agent_name()})
+    settings = config.current()
+    own = {
+        "telemetry.distro.name": "nexus-otel",
+        "telemetry.distro.version": _version.__version__,
+        "service.name": None if settings.service_name or config.resource_service_name() else agent_name(),
+        semconv.SERVICE_VERSION: revision.version(),
+        semconv.REVISION: revision.commit(),
+    }
+    told = OTELResourceDetector().detect().attributes  # what a person says holds
+    return Resource.create({name: value for name, value in own.items() if value is not None and name not in told})

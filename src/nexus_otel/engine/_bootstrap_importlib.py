@@ -42,6 +42,52 @@ def calling_async(begin: Wrapper) -> Wrapper:
     return call
 
 
+def calling_generator(begin: Wrapper, each: Callable[[Any, Any], Any]) -> Wrapper:
+    """Return the same for a generator function: the step begins with the first `next`, as the function's body does.
+
+    Args:
+        begin: Gives the step.
+        each: Given the step and the library's generator, runs it inside the step.
+    """
+
+    def run(generator: Any, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        step = begin(wrapped, instance, args, kwargs)
+        return (yield from generator if step is None else each(step, generator))
+
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return run(wrapped(*args, **kwargs), wrapped, instance, args, kwargs)
+
+    return call
+
+
+def calling_async_generator(begin: Wrapper, each: Callable[[Any, Any], Any]) -> Wrapper:
+    """Return the same for an async generator function."""
+
+    async def run(generator: Any, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        step = begin(wrapped, instance, args, kwargs)
+        source = generator if step is None else each(step, generator)
+        try:
+            item = await source.__anext__()
+            while True:
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - the reader's, for the library
+                    item = await source.athrow(error)
+                else:
+                    item = await (source.__anext__() if sent is None else source.asend(sent))
+        except StopAsyncIteration:
+            return
+        finally:
+            await source.aclose()
+
+    def call(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return run(wrapped(*args, **kwargs), wrapped, instance, args, kwargs)
+
+    return call
+
+
 def calling_later(prepare: Wrapper, defer: Callable[[Any, Any], Any]) -> Wrapper:
     """Return a wrapper for a method that makes its call later.
 

@@ -1,12 +1,9 @@
-"""One life of a wrapped call: begin, value or error, end; the same for sync, async and streams."""
+"""Which step a wrapped call is, and what each kind of step records of it."""
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from types import TracebackType
-from typing import Any, Final, Self
+from collections.abc import Sequence
+from typing import Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -15,16 +12,24 @@ from opentelemetry.trace import INVALID_SPAN, Span, get_current_span
 from nexus_otel import config
 from nexus_otel._guard import guard, report
 from nexus_otel.engine import scope
-from nexus_otel.engine.run import Place
+from nexus_otel.engine.inner import Seen, completed
+from nexus_otel.engine.run import Run, given_run
 from nexus_otel.engine.runs import Runs
+from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.taps import tap_call
-from nexus_otel.engine.target import BadCallError, Call, Fold, Target
+from nexus_otel.engine.target import BadCallError, Call, Target
 from nexus_otel.genai.operations import (
+    AgentResult,
+    AgentRun,
     Conversation,
-    Failure,
+    Detail,
+    DetailResult,
     Inference,
     InferenceResult,
     Outcome,
+    Result,
+    Retrieval,
+    RetrievalResult,
     Retry,
     ToolCall,
     ToolResult,
@@ -39,127 +44,10 @@ runs: Final = Runs()
 """The runs of this process: shared, for one loop may use several libraries."""
 
 
-class Step:
-    """A wrapped call that is recorded: current while it runs, ended exactly once."""
-
-    __slots__ = ("_context", "_once", "_pid", "_started_s", "_token", "args", "call", "kwargs", "place", "target")
-
-    def __init__(self, target: Target, call: Call) -> None:
-        self.target = target
-        self.call = call
-        self.args = call.args
-        self.kwargs = call.kwargs
-        self.place: Place | None = None
-        self._once = threading.Lock()
-        self._pid = os.getpid()
-        self._started_s = time.perf_counter()
-        self._context: Context | None = None
-        self._token: object = None
-
-    @property
-    def ended(self) -> bool:
-        """Whether its end was recorded."""
-        return self._once.locked()
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since it began."""
-        return time.perf_counter() - self._started_s
-
-    def __enter__(self) -> Self:
-        if self._context is not None:
-            self._token = scope.enter(self._context)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._token is not None:
-            scope.leave(self._token)
-        if error is not None:
-            self.failed(error)
-
-    def settle(self, value: Any) -> Any:
-        """Return what the caller gets for `value`, and see to it that the step ends."""
-        try:
-            if self.target.settle is not None:
-                return self.target.settle(self, value)
-            self.done(value)
-        except Exception as error:  # noqa: BLE001 - ours: the caller gets the value
-            report(f"reading what {self.target.name} returned", error)
-            self.finish(None)
-        return value
-
-    def done(self, value: Any) -> None:
-        """End with the value that the library returned."""
-        result = None
-        if self.target.response is not None:
-            with guard.of("reading what", self.target.name):
-                result = self.target.response(value)
-        self.finish(result)
-
-    def failed(self, error: BaseException) -> None:
-        """End with the exception that the library raised."""
-        if _is_control_flow(error):
-            self.finish(None, stream="cancelled")
-            return
-        failure = Failure(type(error).__name__)
-        with guard.of("reading the failure of", self.target.name):
-            failure = self.target.failure(error)
-        self.finish(None, failure, error)
-
-    def finish(
-        self,
-        result: Any,
-        failure: Failure | None = None,
-        error: BaseException | None = None,
-        **more: Any,
-    ) -> None:
-        """End once: whoever comes second changes nothing.
-
-        Args:
-            result: What came of it, as the target's reader gives it.
-            failure: How it failed.
-            error: The exception that says so.
-            more: Further fields of `Outcome`.
-        """
-        if self._pid != os.getpid() or not self._once.acquire(blocking=False):
-            return  # ended already, or begun in the process that forked this one, which ends it
-        with guard.of("ending", self.target.name):
-            self._end(result, Outcome(failure, error, duration_s=self.elapsed_s, **more))
-
-    def _end(self, result: Any, outcome: Outcome) -> None:
-        raise NotImplementedError
-
-
-class SilentStep:
-    """A model call that nobody records: its span is current, so that what is under it is not recorded either."""
-
-    __slots__ = ("_context", "_token", "args", "ended", "kwargs")
-
-    def __init__(self, call: Call, here: Context, span: Span) -> None:
-        self.args = call.args
-        self.kwargs = call.kwargs
-        self.ended = False
-        self._context = scope.owned(here, span, self)
-        self._token: object = None
-
-    def __enter__(self) -> None:
-        self._token = scope.enter(self._context)
-
-    def __exit__(self, *_error: object) -> None:
-        scope.leave(self._token)
-        self.ended = True
-
-    def settle(self, value: Any) -> Any:
-        """Return `value`."""
-        return value
-
-
 class ModelStep(Step):
     """A model call."""
 
-    __slots__ = ("_conversation", "operation", "recorder", "span")
+    __slots__ = ("_conversation", "_inner", "operation", "recorder", "span")
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, operation: Inference) -> None:
         super().__init__(target, call)
@@ -167,11 +55,12 @@ class ModelStep(Step):
         self.operation = operation
         self.span: Span = INVALID_SPAN
         self._conversation: Conversation | None = None
+        self._inner: Sequence[Seen] = ()
 
     def begin(self, here: Context) -> Step | SilentStep:
         """Find the run, start the span; returns the step that the call is made in."""
         operation, call = self.operation, self.call
-        if config.current().infer_runs and not call.tapped and (operation.offers_tools or len(runs)):
+        if not call.tapped and self._may_join(here):
             self._read()
             if self._conversation is not None:
                 with _FINDING:
@@ -180,7 +69,7 @@ class ModelStep(Step):
         if operation.traces_itself:
             self._context = scope.owned(here, get_current_span(parent), self, claims=False)
         else:
-            self._start(parent)
+            self._start(parent, here)
             if self.place is None and not (self.span.is_recording() or self._is_wanted):
                 return SilentStep(call, here, self.span)
             self._context = scope.owned(here, self.span, self)
@@ -189,12 +78,23 @@ class ModelStep(Step):
             self._read()
         return self
 
+    def _may_join(self, here: Context) -> bool:
+        """Whether it may belong to a run: there is one that a library makes, or its messages have to tell."""
+        if self.operation.embeds:
+            return False
+        if (given := given_run(here)) is not None:
+            return given.span.is_recording()
+        return config.current().infer_runs and (self.operation.offers_tools or len(runs) > 0)
+
     @property
     def _is_wanted(self) -> bool:
         """Whether somebody wants what comes of the call though its span does not record."""
         return self.recorder.measures or self.recorder.hands_on
 
-    def _start(self, parent: Context) -> None:
+    def _start(self, parent: Context, here: Context) -> None:
+        run = self.place.run if self.place is not None else given_run(here)
+        if run is not None and self.operation.conversation_id is None:
+            self.operation.conversation_id = run.agent.conversation_id
         try:
             self.span = self.recorder.start_inference(self.operation, parent)
         except Exception:
@@ -211,6 +111,21 @@ class ModelStep(Step):
             self.recorder.describe(span, self.operation)
         return True
 
+    @property
+    def was_told(self) -> bool:
+        """Whether it knows what the model was given."""
+        return self._conversation is not None and self._conversation.messages is not None
+
+    def learn(self, conversation: Conversation) -> None:
+        """Take what the model was given from a library beneath."""
+        self._conversation = conversation
+        if self.place is not None:
+            runs.inform(self.place, conversation)
+
+    def know(self, seen: Seen) -> None:
+        """Take what a library beneath saw of this call."""
+        self._inner = (*self._inner, seen)
+
     def _read(self) -> None:
         """Read what the model is given; where that can be done only once, keep what the library takes of it."""
         with guard.of("reading the request of", self.target.name):
@@ -224,35 +139,125 @@ class ModelStep(Step):
         """Whether the time between the chunks of a stream is measured."""
         return self.recorder.measures
 
-    def fold(self) -> Fold | None:
-        """Return a fold for the answer's events, if the target has one."""
-        return self.target.fold() if self.target.fold is not None else None
-
     def _end(self, result: InferenceResult | None, outcome: Outcome) -> None:
         if self.call.tapped and (self.span.is_recording() or self.recorder.hands_on):
             self._read()
-        captured = self.recorder.end_inference(self.span, self.operation, self._conversation, result, outcome)
+        operation = self.operation
+        if self._inner:
+            with guard("reading what a library beneath saw"):
+                operation, result, outcome = completed(operation, result, outcome, self._inner)
+                self.recorder.describe(self.span, operation)
+        captured = self.recorder.end_inference(self.span, operation, self._conversation, result, outcome)
         if self.place is not None:
+            self.place.run.note(outcome.exception)
             with _KEEPING:
                 runs.ended(self.place, self._conversation, result, captured, outcome)
+
+
+class InnerStep(ModelStep):
+    """A model call as a library beneath makes it, on behalf of another that owns it: no span, only what it knows."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, recorder: Recorder, target: Target, call: Call, operation: Inference, owner: ModelStep) -> None:
+        super().__init__(recorder, target, call, operation)
+        self._owner = owner
+
+    def begin(self, here: Context) -> Step | SilentStep:  # noqa: ARG002 - the owner has the context
+        """Read what the owner does not know."""
+        if not self._owner.was_told and (self._owner.span.is_recording() or self._owner.place is not None):
+            self._read()
+            if self._conversation is not None:
+                self._owner.learn(self._conversation)
+        return self
+
+    def _end(self, result: InferenceResult | None, outcome: Outcome) -> None:
+        if not self._owner.ended:
+            self._owner.know(Seen(self.operation, result, outcome))
 
 
 class ToolStep(Step):
     """A tool's execution."""
 
-    __slots__ = ("_tool", "recorder", "span")
+    __slots__ = ("_run", "recorder", "span", "tool")
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, tool: ToolCall, here: Context) -> None:
         super().__init__(target, call)
         self.recorder = recorder
-        self._tool = tool
-        run = runs.claim(tool) if config.current().infer_runs else None
-        parent = run.context if run is not None else here
-        self.span: Span = recorder.start_tool(tool, parent, run.agent.name if run is not None else None)
-        self._context = scope.current(here, self.span)
+        self.tool = tool
+        self._run: Run | None = runs.claim(tool, here)
+        inferred = self._run is not None and not self._run.given
+        parent = self._run.context if self._run is not None and inferred else here
+        run = self._run or given_run(here)
+        self.span: Span = recorder.start_tool(tool, parent, run.agent if run is not None else None)
+        self._context = scope.under_tool(here, self.span)
 
     def _end(self, result: ToolResult | None, outcome: Outcome) -> None:
-        self.recorder.end_tool(self.span, self._tool, result, outcome)
+        self.recorder.end_tool(self.span, self.tool, result, outcome)
+        if self._run is not None:
+            self._run.note(outcome.exception)
+
+
+class AgentStep(Step):
+    """A run of an agent or a workflow, as a library makes it, or a person."""
+
+    __slots__ = ("run",)
+
+    @property
+    def span(self) -> Span:
+        """The root of the run."""
+        return self.run.span
+
+    def __init__(self, recorder: Recorder, target: Target, call: Call, agent: AgentRun, here: Context) -> None:
+        super().__init__(target, call)
+        self.run = runs.open(recorder, agent, here)
+        self._context = self.run.context
+
+    def _end(self, result: AgentResult | None, outcome: Outcome) -> None:
+        runs.close(self.run, result, outcome)
+
+
+class RetrievalStep(Step):
+    """A search in a store of documents."""
+
+    __slots__ = ("_operation", "_run", "recorder", "span")
+
+    def __init__(self, recorder: Recorder, target: Target, call: Call, operation: Retrieval, here: Context) -> None:
+        super().__init__(target, call)
+        self.recorder = recorder
+        self._operation = operation
+        self._run = given_run(here)
+        self.span: Span = recorder.start_retrieval(operation, here)
+        self._context = scope.current(here, self.span)
+
+    def _end(self, result: RetrievalResult | None, outcome: Outcome) -> None:
+        self.recorder.end_retrieval(self.span, self._operation, result, outcome)
+        if self._run is not None:
+            self._run.note(outcome.exception)
+
+
+class DetailStep(Step):
+    """A step that is neither a model's nor a tool's."""
+
+    __slots__ = ("_steps_before", "recorder", "run", "span")
+
+    def __init__(self, recorder: Recorder, target: Target, call: Call, operation: Detail, here: Context) -> None:
+        super().__init__(target, call)
+        self.recorder = recorder
+        self.run = given_run(here)
+        self._steps_before = self.run.totals.steps if self.run is not None else 0
+        self.span: Span = recorder.start_detail(operation, here)
+        self._context = scope.current(here, self.span)
+
+    @property
+    def holds_model_calls(self) -> bool:
+        """Whether the run has made model calls since it began."""
+        return self.run is not None and self.run.totals.steps > self._steps_before
+
+    def _end(self, result: DetailResult | None, outcome: Outcome) -> None:
+        self.recorder.end_detail(self.span, result, outcome)
+        if self.run is not None:
+            self.run.note(outcome.exception)
 
 
 class RetryStep(Step):
@@ -265,15 +270,22 @@ class RetryStep(Step):
         self._owner = owner
         self._retry = retry
 
-    def _end(self, _result: Any, outcome: Outcome) -> None:
+    def _end(self, _result: Result | None, outcome: Outcome) -> None:
         if outcome.failure is None and not self._owner.ended:
             self._owner.recorder.retry(self._owner.span, self._retry, self.elapsed_s)
 
 
-def begin(recorder: Recorder, target: Target, call: Call) -> Step | SilentStep | None:
-    """Return the step of a call, or None where the call is none of ours: it is then made plainly."""
+def begin(recorder: Recorder, target: Target, call: Call, here: Context | None = None) -> Step | SilentStep | None:
+    """Return the step of a call, or None where the call is none of ours: it is then made plainly.
+
+    Args:
+        recorder: Records it.
+        target: What is called.
+        call: The call.
+        here: Its context, where that is not the current one.
+    """
     try:
-        return _begin(recorder, target, call)
+        return _begin(recorder, target, call, otel_context.get_current() if here is None else here)
     except BadCallError:
         return None
     except Exception as error:  # noqa: BLE001 - ours: the call is made all the same
@@ -281,28 +293,52 @@ def begin(recorder: Recorder, target: Target, call: Call) -> Step | SilentStep |
         return None
 
 
-def _begin(recorder: Recorder, target: Target, call: Call) -> Step | SilentStep | None:
-    here = otel_context.get_current()
+def _begin(recorder: Recorder, target: Target, call: Call, here: Context) -> Step | SilentStep | None:
     if scope.suppressed(here):
         return None
     operation = target.request(call)
-    owner = here.get(scope.OWNER)
-    owned = isinstance(owner, Step | SilentStep) and not owner.ended
     match operation:
-        case Inference() if not owned and not scope.foreign_owner(here):
-            operation.traces_itself = operation.traces_itself or call.yields
-            return ModelStep(recorder, target, call, operation).begin(here)
+        case Inference():
+            return _model_step(recorder, target, call, operation, here)
         case ToolCall() if not scope.runs_tool(here, operation.name):
             return ToolStep(recorder, target, call, operation, here)
-        case Retry() if isinstance(owner, ModelStep) and not owner.ended:
+        case AgentRun() if not _is_part(operation, here):
+            return AgentStep(recorder, target, call, operation, here)
+        case Retry() if (owner := _owner(here)) is not None and isinstance(owner, ModelStep):
             return RetryStep(target, call, operation, owner)
+        case Retrieval():
+            return RetrievalStep(recorder, target, call, operation, here)
+        case Detail() if operation.asked or config.current().detail == "full":
+            return DetailStep(recorder, target, call, operation, here)
     return None
 
 
-CANCELLATIONS: Final = frozenset({"CancelledError", "Cancelled"})
-"""Names of the exceptions by which asyncio, anyio and trio cancel."""
+def _model_step(
+    recorder: Recorder, target: Target, call: Call, operation: Inference, here: Context
+) -> Step | SilentStep | None:
+    owner = _owner(here)
+    if owner is None or (isinstance(owner, ModelStep) and owner.operation.embeds != operation.embeds):
+        if scope.foreign_owner(here):
+            return None
+        operation.traces_itself = operation.traces_itself or call.yields
+        return ModelStep(recorder, target, call, operation).begin(here)
+    if isinstance(owner, ModelStep) and owner.recorder is not recorder:
+        return InnerStep(recorder, target, call, operation, owner).begin(here)
+    return None
 
 
-def _is_control_flow(error: BaseException) -> bool:
-    """Whether an exception ends a call without being a failure: cancellation, or a coroutine closed."""
-    return isinstance(error, GeneratorExit) or type(error).__name__ in CANCELLATIONS
+def _owner(here: Context) -> Step | SilentStep | None:
+    """Return the open model call that the work in a context is part of."""
+    owner = here.get(scope.OWNER)
+    return owner if isinstance(owner, Step | SilentStep) and not owner.ended else None
+
+
+def _is_part(agent: AgentRun, here: Context) -> bool:
+    """Whether a run is no run of its own: the one above by another of its methods, or noise inside another."""
+    above = given_run(here)
+    if above is None:
+        return False
+    within = get_current_span(here) is above.span
+    if within and agent.subject != 0 and agent.subject == above.agent.subject:
+        return True
+    return agent.outermost and not agent.apart

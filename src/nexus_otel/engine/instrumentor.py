@@ -17,7 +17,9 @@ from nexus_otel import config
 from nexus_otel._guard import guard, logger, new_lock, note_once, quietly
 from nexus_otel._imports import when_imported
 from nexus_otel.engine import _bootstrap_importlib as frames
-from nexus_otel.engine.driver import SilentStep, Step, begin
+from nexus_otel.engine.driver import begin
+from nexus_otel.engine.generators import inside
+from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.taps import tap_call
 from nexus_otel.engine.target import Call, Swap, Target, belongs, release
 from nexus_otel.genai.content import Redact
@@ -181,24 +183,28 @@ class Instrumentor:
             return cls._recorder is not None and generation == cls._generation
 
         assert recorder is not None  # noqa: S101 - for the type checker: only bound while instrumented
-        return _Binding(recorder, target, is_active).around(original)
+        return Binding(lambda: recorder, target, is_active).around(original)
 
 
-class _Binding:
+class Binding:
     """One target in place."""
 
-    def __init__(self, recorder: Recorder, target: Target, is_active: Callable[[], bool]) -> None:
+    def __init__(self, recorder: Callable[[], Recorder], target: Target, is_active: Callable[[], bool]) -> None:
         self._recorder = recorder
-        self._target = target
+        self.target = target
         self._is_active = is_active
         self._yields: bool | None = None
 
     def around(self, original: Any) -> Any:
         """Return what takes the place of a method."""
-        if self._target.deferred is not None:
+        if self.target.deferred is not None:
             return wrapt.FunctionWrapper(original, frames.calling_later(self._prepare, self._defer))
-        awaited = inspect.iscoroutinefunction(inspect.unwrap(original))
-        calling = frames.calling_async if awaited else frames.calling
+        innermost = inspect.unwrap(original)
+        if inspect.isgeneratorfunction(innermost):
+            return wrapt.FunctionWrapper(original, frames.calling_generator(self._start, inside))
+        if inspect.isasyncgenfunction(innermost):
+            return wrapt.FunctionWrapper(original, frames.calling_async_generator(self._start, inside))
+        calling = frames.calling_async if inspect.iscoroutinefunction(innermost) else frames.calling
         return wrapt.FunctionWrapper(original, calling(self._start))
 
     def _start(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | SilentStep | None:
@@ -210,23 +216,23 @@ class _Binding:
         if self._yields is None:
             self._yields = self._meets_another(call)
         call.yields = self._yields
-        return begin(self._recorder, self._target, call)
+        return begin(self._recorder(), self.target, call)
 
     def _prepare(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> tuple[Any, Begin]:
         call = Call(wrapped, instance, args, kwargs)
-        with guard.of("reading a call of", self._target.name):
+        with guard.of("reading a call of", self.target.name):
             kwargs = tap_call(call)
         return kwargs, lambda: self._begin(call)
 
     def _defer(self, start: Begin, value: Any) -> Any:
-        target = self._target
+        target = self.target
         with guard.of("preparing what is returned by", target.name):
             return target.deferred(start, value) if target.deferred is not None else value
         return value
 
     def _meets_another(self, call: Call) -> bool:
         """Whether another instrumentation wraps the same method and ours is to make no model span beside it."""
-        other = quietly(other_wrapper, type(call.instance), self._target.name.rpartition(".")[2])
+        other = quietly(other_wrapper, type(call.instance), self.target.name.rpartition(".")[2])
         if other is None:
             return False
         mode = config.current().on_conflict
@@ -234,7 +240,7 @@ class _Binding:
             f"conflict with {other}",
             "nexus-otel: %s instruments %s too; NEXUS_ON_CONFLICT=%s: %s",
             other,
-            self._target.module.partition(".")[0],
+            self.target.module.partition(".")[0],
             mode,
             "its model spans stand beside ours" if mode == "both" else "ours are left out",
         )

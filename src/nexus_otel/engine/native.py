@@ -18,7 +18,8 @@ from opentelemetry import trace
 from nexus_otel._environ import variables
 from nexus_otel._guard import guard
 from nexus_otel.engine import scope
-from nexus_otel.engine.driver import ModelStep, SilentStep
+from nexus_otel.engine.driver import ModelStep
+from nexus_otel.engine.steps import SilentStep
 from nexus_otel.genai.own import own
 
 _CHOSEN: Final = "_nexus_native_chosen"

@@ -13,7 +13,8 @@ from typing import Any
 import wrapt
 
 from nexus_otel._guard import guard
-from nexus_otel.engine.driver import CANCELLATIONS, ModelStep, SilentStep, Step
+from nexus_otel.engine.driver import ModelStep
+from nexus_otel.engine.steps import CANCELLATIONS, SilentStep, Step
 from nexus_otel.engine.streams import ABANDONED, CANCELLED, CLOSED
 
 Start = Callable[[], Step | SilentStep | None]

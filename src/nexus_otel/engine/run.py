@@ -16,7 +16,7 @@ from opentelemetry.trace import Span
 
 from nexus_otel import config, semconv
 from nexus_otel._guard import quietly
-from nexus_otel.engine.scope import AGENT
+from nexus_otel.engine.scope import AGENT, INFERS
 from nexus_otel.genai.measure import fingerprints
 from nexus_otel.genai.operations import (
     AgentRun,
@@ -67,6 +67,8 @@ class Run:
         signature: What tells its agent from another: instructions and tools.
         parent: The run whose tool it is part of.
         task: Where it began.
+        error: The last exception that a span of it ended with.
+        given: Whether a library makes it and says when it ends; else it is inferred.
         waiting: Whether its model asked for tools, with ids or without, and has no answer yet.
         nested: The runs that are part of it.
     """
@@ -95,6 +97,7 @@ class Run:
     last_ns: int = 0
     closed: bool = False
     waiting: bool = False
+    given: bool = False
     nested: list[Run] = field(default_factory=list)
     task: Any = field(default_factory=this_task)
 
@@ -110,6 +113,17 @@ class Run:
             said = normalise(call.arguments)
             same = [one for one in waiting if normalise(one.asked.arguments) == said]
         return same[0] if same else None
+
+    def note(self, error: BaseException | None) -> None:
+        """Remember the exception that a span of this run ended with: it is recorded there."""
+        if error is not None:
+            for run in self.upwards():
+                run.error = error
+
+    def count_tool_call(self) -> None:
+        """Count a tool call of this run, and of those that it is part of."""
+        for run in self.upwards():
+            run.totals.tool_calls += 1
 
     def upwards(self) -> Iterator[Run]:
         """Yield this run and those it is part of."""
@@ -146,7 +160,7 @@ def derive(run: Run, awaited: Awaited, answer: Part, now_ns: int) -> None:
     """Record the execution of a tool that was seen only by its answer."""
     asked = awaited.asked
     call = ToolCall(asked.name, asked.arguments, asked.id, schema=awaited.schema, known=awaited.known)
-    span = run.recorder.start_tool(call, run.context, run.agent.name, awaited.since_ns, **{semconv.DERIVED: True})
+    span = run.recorder.start_tool(call, run.context, run.agent, awaited.since_ns, **{semconv.DERIVED: True})
     result = ToolResult(answer.get("response"), is_error=bool(answer.get("is_error")))
     run.recorder.end_tool(span, call, result, Outcome(end_ns=max(now_ns, awaited.since_ns)))
 
@@ -162,10 +176,19 @@ def has_prefix(run: Run, prefixes: Sequence[int]) -> bool:
     return 0 < run.prefix_length <= len(prefixes) and prefixes[run.prefix_length - 1] == run.prefix
 
 
+def given_run(ambient: Context) -> Run | None:
+    """Return the nearest run above that a library made, if it is open."""
+    run = ambient.get(AGENT)
+    return run if isinstance(run, Run) and not run.closed else None
+
+
+def owning_run(ambient: Context) -> Run | None:
+    """Return the run above that a library made if what is done here is the agent's own, as no tool's is."""
+    return None if ambient.get(INFERS) else given_run(ambient)
+
+
 def has_agent(ambient: Context) -> bool:
-    """Whether an agent span, ours or another's, is above a call already."""
-    if ambient.get(AGENT):
-        return True
+    """Whether an agent span of somebody else is the current one."""
     attributes = getattr(trace.get_current_span(ambient), "attributes", None)
     return attributes is not None and attributes.get(semconv.OPERATION) == semconv.INVOKE_AGENT
 
@@ -176,9 +199,27 @@ def signature_of(conversation: Conversation) -> int:
     return hash((system, tuple(str(tool.get("name")) for tool in conversation.tools)))
 
 
+_named: str | None = None
+
+
+def name_agent(name: str) -> None:
+    """Say what agent this process is, where no setting does; the first to say so holds."""
+    global _named  # noqa: PLW0603 - one process, one name
+    _named = _named or name
+
+
 def agent_name() -> str:
-    """Return the name of the agent that this process is: the service's, else the script's."""
-    return config.current().service_name or config.resource_service_name() or _script_name()
+    """Return the name of the agent that this process is: the service's, else a client's, else the script's."""
+    return config.current().service_name or config.resource_service_name() or _named or _script_name()
+
+
+def was_recorded(recorded: BaseException | None, error: BaseException | None) -> bool:
+    """Whether `error` is the exception that an inner span was given, or was raised from it."""
+    for _ in range(8):
+        if error is None or error is recorded:
+            break
+        error = error.__cause__ or error.__context__
+    return error is not None and error is recorded
 
 
 def _script_name() -> str:

@@ -1,4 +1,4 @@
-"""Ends inferred runs with the span that was current when they began."""
+"""What we do with every span of a provider: its metadata when it starts, the runs under it when it ends."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from nexus_otel._guard import guard, note_once
 from nexus_otel.engine.driver import runs
+from nexus_otel.genai.metadata import stamp
 
 _ENDING: Final = guard("ending the runs under a span")
+_STAMPING: Final = guard("setting the metadata of a span")
 _joined: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 class RunEnds(SpanProcessor):
-    """Ends the runs whose ambient parent ends.
+    """Ends the runs whose ambient parent ends, and gives each span the metadata of its context.
 
     Attributes:
         traces: The ids of the last traces that began in this process.
@@ -26,7 +28,9 @@ class RunEnds(SpanProcessor):
     def __init__(self) -> None:
         self.traces: deque[int] = deque(maxlen=64)
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the interface's
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        with _STAMPING:
+            stamp(span, parent_context)
         if span.parent is None:
             self.traces.append(span.context.trace_id)
 

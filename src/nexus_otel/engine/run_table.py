@@ -84,7 +84,9 @@ class RunTable:
         return [next(iter(self._open.values()))] if len(self._open) > MAX_OPEN else []
 
     def request(self, run: Run, prefixes: Sequence[int]) -> None:
-        """Note what a run sends now."""
+        """Note what a run sends now; one that a library makes is not looked for, here and below."""
+        if id(run) not in self._open:
+            return
         _remove(self._by_prefix, run.prefix, run)
         if prefixes:
             run.prefix, run.prefix_length = prefixes[-1], len(prefixes)
@@ -95,6 +97,8 @@ class RunTable:
 
     def respond(self, run: Run, response_id: str | None) -> None:
         """Note the id of the response that a run got."""
+        if id(run) not in self._open:
+            return
         if run.response_id is not None:
             _remove(self._by_response, run.response_id, run)
         run.response_id = response_id
@@ -104,7 +108,8 @@ class RunTable:
     def ask(self, run: Run, call_id: str, awaited: Awaited) -> None:
         """Note a tool call that a run's model asked for."""
         run.awaited[call_id] = awaited
-        self._by_call.setdefault(call_id, []).append(run)
+        if id(run) in self._open:
+            self._by_call.setdefault(call_id, []).append(run)
         if len(run.awaited) > MAX_AWAITED:
             oldest, _ = run.awaited.popitem(last=False)
             _remove(self._by_call, oldest, run)

@@ -23,6 +23,7 @@ from opentelemetry.trace import Link
 
 from nexus_otel import config, semconv
 from nexus_otel._guard import guard, new_lock, note_once
+from nexus_otel.engine.given import GivenRuns
 from nexus_otel.engine.run import (
     Awaited,
     Place,
@@ -30,8 +31,10 @@ from nexus_otel.engine.run import (
     Run,
     agent_name,
     derive,
+    given_run,
     has_agent,
     has_prefix,
+    owning_run,
     same_ambient,
     signature_of,
     this_task,
@@ -39,6 +42,7 @@ from nexus_otel.engine.run import (
 from nexus_otel.engine.run_table import RunTable
 from nexus_otel.genai.measure import extended
 from nexus_otel.genai.operations import (
+    AgentResult,
     AgentRun,
     Conversation,
     Inference,
@@ -46,6 +50,7 @@ from nexus_otel.genai.operations import (
     Outcome,
     Part,
     ToolCall,
+    answered_calls,
 )
 from nexus_otel.genai.recorder import Recorder
 
@@ -63,6 +68,7 @@ class Runs:
     def __init__(self) -> None:
         self._lock = new_lock()
         self._table = RunTable()
+        self._given = GivenRuns()
         self._sweeper: threading.Thread | None = None
         self._pid = os.getpid()
         self._registered = False
@@ -85,17 +91,26 @@ class Runs:
         """
         request = Request(operation, conversation, ambient)
         now_ns = time.time_ns()
+        owning = owning_run(ambient)
         with self._lock:
             self._check_process()
-            run = self._continued(request)
-            if run is None:
-                run = self._opened(recorder, request)
+            run = owning
+            if run is None and config.current().infer_runs:
+                run = self._continued(request) or self._opened(recorder, request)
             if run is None:
                 return self._aside(request)
             self._answer(run, request.answers, now_ns)
             self._advance(run, request)
+        if owning is not None:
+            return Place(run, ambient)
         _last_run.set(weakref.ref(run))
         return Place(run, run.context)
+
+    def inform(self, place: Place, conversation: Conversation) -> None:
+        """Take what a call that began was given, where that is known only now."""
+        with self._lock:
+            if not place.run.closed and not place.aside:
+                self._answer(place.run, answered_calls(conversation.messages or ()), time.time_ns())
 
     def _continued(self, request: Request) -> Run | None:
         candidates = [run for run in self._candidates(request) if same_ambient(run, request.here)]
@@ -144,8 +159,9 @@ class Runs:
         if not conversation.tools or not conversation.opens_run or has_agent(request.ambient):
             return None
         signature = signature_of(conversation)
-        parent = self._awaiting_parent(request, signature)
-        base = request.ambient if parent is None else _under(parent, request)
+        parent = self._awaiting_parent(request.here, signature)
+        base = request.ambient if parent is None else _under(parent, request.ambient)
+        parent = parent or given_run(request.ambient)
         agent = AgentRun(agent_name())
         span = recorder.start_agent(agent, base, self._links(request))
         start_ns = getattr(span, "start_time", None) or time.time_ns()
@@ -153,6 +169,7 @@ class Runs:
         context = trace.set_span_in_context(span, request.ambient)
         run = Run(agent, recorder, span, context, ambient, request.operation.client, signature, start_ns, parent)
         if parent is not None:
+            parent.nested = [other for other in parent.nested if not other.closed]
             parent.nested.append(run)
         for old in self._table.add(run):
             if self._table.is_full:
@@ -163,17 +180,16 @@ class Runs:
         return run
 
     def _aside(self, request: Request) -> Place | None:
-        """Return the place of a call without tools that a tool of a run makes meanwhile; None where there is none."""
-        if request.conversation.tools and request.conversation.opens_run:
-            return None
-        run = self._awaiting_parent(request, None)
+        """Return the place of a call that a tool of a run makes meanwhile, or a workflow; None where there is none."""
+        asks = bool(request.conversation.tools) and request.conversation.opens_run
+        run = (None if asks else self._awaiting_parent(request.here, None)) or given_run(request.ambient)
         if run is None:
             return None
         for above in run.upwards():
             above.totals.steps += 1
-        return Place(run, _under(run, request), aside=True)
+        return Place(run, _under(run, request.ambient), aside=True)
 
-    def _awaiting_parent(self, request: Request, signature: int | None) -> Run | None:
+    def _awaiting_parent(self, here: trace.SpanContext, signature: int | None) -> Run | None:
         """Return the run of this task that waits for its tools: a model call made meanwhile is one of theirs.
 
         Not one with the same instructions and tools: that is the same agent, asked anew.
@@ -181,7 +197,7 @@ class Runs:
         run = _last_of_this_task()
         if run is None or run.closed or not run.waiting or run.signature == signature:
             return None
-        return run if same_ambient(run, request.here) else None
+        return run if same_ambient(run, here) else None
 
     def _links(self, request: Request) -> list[Link]:
         """Return a link to the finished run that this conversation went on from, if it is remembered."""
@@ -206,8 +222,8 @@ class Runs:
             awaited = self._table.answer(run, str(answer.get("id")))
             if awaited is None:
                 continue
-            for above in run.upwards():
-                above.totals.tool_calls += 1
+            if not (run.given and awaited.executed):  # counted when it was executed
+                run.count_tool_call()
             if not awaited.executed:
                 with guard("deriving a tool span"):
                     derive(run, awaited, answer, now_ns)
@@ -249,7 +265,7 @@ class Runs:
                 run.failed, run.resumable = outcome.failure, True
             elif outcome.stream is not None or (result is not None and "pause" in result.finish_reasons):
                 run.resumable = True
-            elif not run.waiting and run.in_flight <= 0:
+            elif not run.waiting and run.in_flight <= 0 and not run.given:
                 self._close(run, None)
 
     def _take(self, run: Run, conversation: Conversation | None, result: InferenceResult, now_ns: int) -> None:
@@ -267,18 +283,63 @@ class Runs:
 
     # -- tools that run where we see them ------------------------------------------------------------------------------
 
-    def claim(self, call: ToolCall) -> Run | None:
-        """Return the run of this task that asked for a tool call being executed, and give the call its id."""
-        run = _last_of_this_task()
-        if run is None or run.closed or not run.awaited:
+    def claim(self, call: ToolCall, ambient: Context) -> Run | None:
+        """Return the run that a tool's execution belongs to, and give the call what is known of it from the model.
+
+        Args:
+            call: The execution.
+            ambient: Its context.
+        """
+        owning = owning_run(ambient)
+        run = owning or self._asking(call, ambient)
+        if run is None or run.closed:
             return None
         with self._lock:
             found = run.asked_for(call)
-            if found is None:
+            if found is None and owning is None:
                 return None
-            found.executed = True
-            call.id, call.known = found.asked.id, found.known
+            if found is not None:
+                found.executed = True
+                call.id, call.known = found.asked.id, found.known
+                call.schema = call.schema or found.schema
+            if owning is not None:
+                run.count_tool_call()
             return run
+
+    def _asking(self, call: ToolCall, ambient: Context) -> Run | None:
+        """Return the inferred run that asked for a call: this task's last, else the one that waits for its id here."""
+        if not config.current().infer_runs:
+            return None
+        run = _last_of_this_task()
+        if run is not None and not run.closed and run.awaited:
+            return run
+        here = trace.get_current_span(ambient).get_span_context()
+        waiting = self._table.awaiting([call.id]) if call.id is not None else []
+        found = [run for run in waiting if here.is_valid and same_ambient(run, here)]
+        return found[0] if len(found) == 1 else None
+
+    # -- runs that a library makes -------------------------------------------------------------------------------------
+
+    def open(self, recorder: Recorder, agent: AgentRun, ambient: Context) -> Run:
+        """Return a run that a library begins now, in the context `ambient`; it ends when `close` is called."""
+        here = trace.get_current_span(ambient).get_span_context()
+        with self._lock:
+            self._check_process()
+            asking = self._awaiting_parent(here, None) if owning_run(ambient) is None else None
+            parent = asking or given_run(ambient)
+            base = ambient if asking is None else _under(asking, ambient)
+            run = self._given.open(recorder, agent, ambient, base, None if agent.apart else parent)
+        self._at_exit()
+        return run
+
+    def close(self, run: Run, result: AgentResult | None, outcome: Outcome) -> None:
+        """End a run that a library made, with what came of it and how it ended."""
+        with self._lock:
+            if self._pid != os.getpid():
+                return
+            for nested in run.nested:
+                self._close(nested, "parent")
+            self._given.close(run, result, outcome)
 
     # -- ending runs ---------------------------------------------------------------------------------------------------
 
@@ -317,6 +378,8 @@ class Runs:
                 return
             for run in self._table:
                 self._close(run, "exit")
+            for run in self._given:
+                self.close(run, None, Outcome(duration_s=(time.time_ns() - run.start_ns) / 1e9, closed_by="exit"))
 
     def _at_exit(self) -> None:
         """End what is open at the exit, before providers that exist by now shut down: last in, first out."""
@@ -330,6 +393,7 @@ class Runs:
             return
         self._pid = os.getpid()
         self._table = RunTable()
+        self._given = GivenRuns()
         self._sweeper = None
 
     def _watch(self) -> None:
@@ -343,7 +407,7 @@ class Runs:
 def _keep(run: Run, captured: Mapping[str, Any]) -> None:
     """Keep the first input and the last output for the run's root."""
     content = run.totals.content
-    if run.totals.steps <= 1:
+    if run.totals.steps <= 1 and content.keys().isdisjoint(_GIVEN):
         content.update({name: captured[name] for name in _GIVEN if name in captured})
     if semconv.OUTPUT_MESSAGES in captured:
         content[semconv.OUTPUT_MESSAGES] = captured[semconv.OUTPUT_MESSAGES]
@@ -364,11 +428,12 @@ def _sweep(runs: weakref.ref[Runs]) -> None:
         del table
 
 
-def _under(run: Run, request: Request) -> Context:
+def _under(run: Run, ambient: Context) -> Context:
     """Return the parent of what a tool of `run` does: the span around it where there is one of the run's trace."""
-    if request.here.trace_id == run.span.get_span_context().trace_id:
-        return request.ambient
-    return trace.set_span_in_context(run.span, request.ambient)
+    here = trace.get_current_span(ambient).get_span_context()
+    if here.trace_id == run.span.get_span_context().trace_id:
+        return ambient
+    return trace.set_span_in_context(run.span, ambient)
 
 
 def _last_of_this_task() -> Run | None:

@@ -15,7 +15,9 @@ from nexus_otel._guard import quietly
 OWNER: Final = create_key("nexus-otel-model-step")
 """Context key of the open model step: inner layers find it and only add to it."""
 AGENT: Final = create_key("nexus-otel-agent")
-"""Context key that is set under an agent span of ours: no run is inferred there."""
+"""Context key of the nearest run above that a library made: what is done there belongs to it."""
+INFERS: Final = create_key("nexus-otel-infers")
+"""Context key that is set where runs are inferred all the same: in a workflow, and in a tool of an agent."""
 _SPAN_KEY: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
 """The key under which the API keeps the current span."""
 _SUPPRESS_KEY: Final = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
@@ -56,6 +58,21 @@ def owned(context: Context, span: Span, step: object, *, claims: bool = True) ->
         return owning
     mark = quietly(getattr(module, "InferenceData", None) or object)
     return Context({**owning, _GENAI_KEY: mark})
+
+
+def under_agent(context: Context, span: Span, run: object, *, infers: bool) -> Context:
+    """Return `context` with the span of a run current: no model call owns what is done there."""
+    return Context({**context, _SPAN_KEY: span, OWNER: None, _GENAI_KEY: None, AGENT: run, INFERS: infers})
+
+
+def under_tool(context: Context, span: Span) -> Context:
+    """Return `context` with the span of a tool current: a model call made there is one of its own."""
+    return Context({**context, _SPAN_KEY: span, OWNER: None, _GENAI_KEY: None, INFERS: True})
+
+
+def on_top(context: Context, own: Context) -> Context:
+    """Return `context` with what `own` says of the span and its run: what else was added to it stays."""
+    return Context({**context, **{key: own.get(key) for key in (_SPAN_KEY, OWNER, _GENAI_KEY, AGENT, INFERS)}})
 
 
 def current(context: Context, span: Span) -> Context:

@@ -16,8 +16,9 @@ from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from nexus_otel._guard import guard, quietly
-from nexus_otel.engine.driver import ModelStep, SilentStep, Step
+from nexus_otel.engine.driver import ModelStep
 from nexus_otel.engine.proxies import ManagerProxy
+from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.streams import ABANDONED, CLOSED, Watch, watched
 from nexus_otel.engine.target import Call
 from nexus_otel.genai.operations import Retry

@@ -10,9 +10,9 @@ from itertools import pairwise
 from typing import Any, Final
 
 from nexus_otel._guard import guard, report
-from nexus_otel.engine.driver import CANCELLATIONS, ModelStep
+from nexus_otel.engine.steps import CANCELLATIONS, Step
 from nexus_otel.engine.target import Fold
-from nexus_otel.genai.operations import Failure, InferenceResult
+from nexus_otel.genai.operations import Failure, Result
 
 CLOSED: Final = "closed"
 ABANDONED: Final = "abandoned"
@@ -23,10 +23,10 @@ class Watch:
     """The watch over one stream: sees each event, and knows how the stream ended.
 
     Args:
-        step: The model call that the stream answers.
+        step: The call that the stream answers.
     """
 
-    def __init__(self, step: ModelStep) -> None:
+    def __init__(self, step: Step) -> None:
         self._step = step
         self._fold: Fold | None = None
         with guard.of("preparing to read the stream of", step.target.name):
@@ -34,6 +34,7 @@ class Watch:
         self._first_s: float | None = None
         self._times: list[float] | None = [] if step.times_chunks else None
         self._handled = sys.exception()
+        self._told: Callable[[Any], None] | None = None
         _open.add(self)
 
     # -- events --------------------------------------------------------------------------------------------------------
@@ -50,6 +51,19 @@ class Watch:
             add(event)
 
         return timed
+
+    def event(self, event: Any) -> None:
+        """Take one event that was told, not read here."""
+        if self._told is None:
+            self._told = self.begun()
+        self._told(event)
+
+    def answered(self, value: Any) -> None:
+        """The whole answer was told at the stream's end."""
+        result: Result | None = None
+        with guard.of("reading what", self._step.target.name):
+            result = self._step.target.response(value) if self._step.target.response is not None else None
+        self._finish(result=result)
 
     def broken(self, error: Exception) -> None:
         """Report that an event could not be read: the stream goes on, unread."""
@@ -89,13 +103,13 @@ class Watch:
         else:
             self.stopped(CLOSED)
 
-    def _finish(self, **how: Any) -> None:
+    def _finish(self, result: Result | None = None, **how: Any) -> None:
         if self._step.ended:
             return
         with _ENDING:
-            result: InferenceResult | None = None
             with guard.of("reading the stream of", self._step.target.name):
-                result = self._fold.result() if self._fold is not None else None
+                if result is None and self._fold is not None:
+                    result = self._fold.result()
             gaps = [after - before for before, after in pairwise(self._times or ())]
             self._step.finish(result, first_chunk_s=self._first_s, chunk_gaps_s=gaps, **how)
         _open.discard(self)
@@ -103,13 +117,17 @@ class Watch:
 
 _ENDING: Final = guard("ending a stream")
 _open: weakref.WeakSet[Watch] = weakref.WeakSet()
+at_end: Final[list[Callable[[], None]]] = []
+"""What ends further things that are open, whatever they are."""
 
 
 def end_open() -> None:
-    """End the streams that are still open: the process ends."""
+    """End what is still open besides runs, streams first: the process ends."""
     for watch in list(_open):
         with guard("ending an open stream"):
             watch.stopped(ABANDONED)
+    for end in at_end:
+        end()
 
 
 class _Seen:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nexus_otel.genai.operations import Failure, InferenceResult, Operation, ToolResult
+from nexus_otel.genai.operations import Failure, Operation, Result
 
 if TYPE_CHECKING:
-    from nexus_otel.engine.driver import SilentStep, Step
+    from nexus_otel.engine.steps import SilentStep, Step
 
 
 class BadCallError(Exception):
@@ -62,12 +62,15 @@ def _by_name(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[s
 
 
 class Fold(Protocol):
-    """Gathers the events of a stream: strings and numbers are copied as an event passes, no event is kept."""
+    """Gathers the events of a stream: strings and numbers are copied as an event passes, no event is kept.
+
+    One that has an attribute `complete` says by it that all of the answer has arrived, though nobody read to the end.
+    """
 
     def add(self, event: Any, /) -> None:
         """Take what is needed of one event."""
 
-    def result(self) -> InferenceResult:
+    def result(self) -> Result | None:
         """Return what the events amount to so far."""
 
 
@@ -83,6 +86,8 @@ class Target:
         failure: Reads the exception that it raised.
         fold: Makes the fold for a streamed answer.
         settle: Takes the value returned: gives back what the caller gets, and sees to it that the step ends.
+        control_flow: Names of the exceptions by which the library passes control, each with the word for what it does
+            to a run (`nexus.run.closed_by`): they are no failures.
         deferred: For a method that makes its call later: given how to begin a step and what it returned.
         optional: A library without it is no cause for a warning.
         since: The first version of the library that has it.
@@ -92,10 +97,11 @@ class Target:
     module: str
     name: str
     request: Callable[[Call], Operation | None]
-    response: Callable[[Any], InferenceResult | ToolResult | None] | None = None
+    response: Callable[[Any], Result | None] | None = None
     failure: Callable[[BaseException], Failure] = field(default=lambda error: Failure(type(error).__name__, str(error)))
     fold: Callable[[], Fold] | None = None
     settle: Callable[[Step, Any], Any] | None = None
+    control_flow: Mapping[str, str] = field(default_factory=dict)
     deferred: Callable[[Callable[[], Step | SilentStep | None], Any], Any] | None = None
     optional: bool = False
     since: str = ""

@@ -18,6 +18,8 @@ from nexus_otel.genai.operations import (
     Inference,
     InferenceResult,
     Message,
+    Retrieval,
+    RetrievalResult,
     Retry,
     ToolCall,
     ToolResult,
@@ -43,6 +45,7 @@ def inference_start(operation: Inference) -> Attributes:
             semconv.SERVER_ADDRESS: operation.address,
             semconv.SERVER_PORT: operation.port,
             semconv.REQUEST_STREAM: operation.stream or None,
+            semconv.CONVERSATION_ID: operation.conversation_id,
         }
     )
 
@@ -111,8 +114,8 @@ def output_messages(of: Sequence[Message], reasons: Sequence[str], *, with_reaso
     return out
 
 
-def tool_start(operation: ToolCall, agent: str | None) -> Attributes:
-    """Return what is known before a tool runs."""
+def tool_start(operation: ToolCall, agent: AgentRun | None) -> Attributes:
+    """Return what is known before a tool runs, of an agent if it is known."""
     return known(
         {
             semconv.OPERATION: semconv.EXECUTE_TOOL,
@@ -120,7 +123,8 @@ def tool_start(operation: ToolCall, agent: str | None) -> Attributes:
             semconv.TOOL_TYPE: operation.kind,
             semconv.TOOL_CALL_ID: operation.id,
             semconv.TOOL_DESCRIPTION: operation.description,
-            semconv.AGENT_NAME: agent,
+            semconv.AGENT_NAME: agent.name if agent is not None and not agent.workflow else None,
+            semconv.CONVERSATION_ID: agent.conversation_id if agent is not None else None,
         }
     )
 
@@ -179,31 +183,51 @@ def answer_text(answer: Any) -> str:
 
 
 def agent_start(run: AgentRun) -> Attributes:
-    """Return what is known of an agent run when it starts."""
+    """Return what is known of a run when it starts."""
     return known(
         {
-            semconv.OPERATION: semconv.INVOKE_AGENT,
-            semconv.AGENT_NAME: run.name,
+            semconv.OPERATION: run.operation,
+            semconv.WORKFLOW_NAME if run.workflow else semconv.AGENT_NAME: run.name,
+            semconv.AGENT_DESCRIPTION: None if run.workflow else run.description,
             semconv.CONVERSATION_ID: run.conversation_id,
         }
     )
 
 
-def agent_end(totals: AgentTotals, *, with_usage: bool) -> Attributes:
+def agent_end(run: AgentRun, totals: AgentTotals, *, with_usage: bool) -> Attributes:
     """Return the totals of a run; `with_usage` adds the standard usage names to the ones of ours."""
     out = known(
         {
             semconv.TOTAL_INPUT: totals.input_tokens,
             semconv.TOTAL_OUTPUT: totals.output_tokens,
-            semconv.RESPONSE_FINISH_REASONS: totals.finish_reasons or None,
+            semconv.RESPONSE_FINISH_REASONS: None if run.workflow else totals.finish_reasons or None,
             semconv.RUN_CLOSED_BY: totals.closed_by,
+            semconv.CONVERSATION_ID: run.conversation_id,
         }
     )
     out[semconv.RUN_STEPS] = totals.steps
     out[semconv.RUN_TOOL_CALLS] = totals.tool_calls
-    if with_usage:
+    if with_usage and not run.workflow:
         out |= known({semconv.USAGE_INPUT: totals.input_tokens, semconv.USAGE_OUTPUT: totals.output_tokens})
     return out
+
+
+def retrieval_start(operation: Retrieval) -> Attributes:
+    """Return what is known before a search."""
+    return known(
+        {
+            semconv.OPERATION: semconv.RETRIEVAL,
+            semconv.PROVIDER: operation.provider,
+            semconv.DATA_SOURCE: operation.source,
+            semconv.RETRIEVAL_TOP_K: operation.top_k,
+        }
+    )
+
+
+def retrieval_content(operation: Retrieval, result: RetrievalResult | None) -> Attributes:
+    """Return what was searched for and found."""
+    found = [dict(document) for document in result.documents] if result is not None else []
+    return known({semconv.RETRIEVAL_QUERY: operation.query, semconv.RETRIEVAL_DOCUMENTS: found or None})
 
 
 def retry(of: Retry, wait_s: float) -> Attributes:

@@ -234,10 +234,11 @@ def _cut_text(text: str, limit: int) -> str:
 
 _IMPORTANCE: Final = (
     semconv.TOOL_ARGUMENTS, semconv.TOOL_RESULT, semconv.OUTPUT_MESSAGES, semconv.SYSTEM_INSTRUCTIONS,
-    semconv.TOOL_DEFINITIONS, semconv.INPUT_MESSAGES,
+    semconv.OUTPUT, semconv.RETRIEVAL_QUERY, semconv.RETRIEVAL_DOCUMENTS, semconv.TOOL_DEFINITIONS,
+    semconv.INPUT_MESSAGES,
 )  # fmt: skip
 _RANK: Final = {name: rank for rank, name in enumerate(_IMPORTANCE)}
-_PLAIN_TEXT: Final = frozenset({semconv.TOOL_ARGUMENTS, semconv.TOOL_RESULT})
+_PLAIN_TEXT: Final = frozenset({semconv.TOOL_ARGUMENTS, semconv.TOOL_RESULT, semconv.RETRIEVAL_QUERY})
 
 
 class Content:

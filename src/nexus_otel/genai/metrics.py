@@ -83,13 +83,15 @@ class Meters:
                 semconv.SERVER_PORT: operation.port,
             }
         )
+        other = operation.embeds and not self._older_names
         if outcome.duration_s is not None:
-            self._record("duration", outcome.duration_s, common | _error(outcome.failure))
+            self._record("other" if other else "duration", outcome.duration_s, common | _error(outcome.failure))
         if outcome.first_chunk_s is not None:
             self._record("first_chunk", outcome.first_chunk_s, common)
         for gap in outcome.chunk_gaps_s:
             self._record("chunk", gap, common)
-        self._tokens(result.usage if result else Usage(), common)
+        if not other:
+            self._tokens(result.usage if result else Usage(), common)
 
     def _tokens(self, used: Usage, common: dict[str, Any]) -> None:
         if self._older_names:
@@ -118,13 +120,20 @@ class Meters:
         attributes |= {semconv.TOOL_TYPE: call.kind} | _error(failure)
         self._record("tool", duration_s, attributes)
 
+    def retrieval(self, attributes: dict[str, Any], duration_s: float, failure: Failure | None) -> None:
+        """Record the duration of one search, with what is known of it when it starts."""
+        self._record("other", duration_s, attributes | _error(failure))
+
     def agent(self, run: AgentRun, totals: AgentTotals, outcome: Outcome) -> None:
-        """Record one agent run: duration, model calls, tool calls."""
-        attributes = known({semconv.OPERATION: semconv.INVOKE_AGENT, semconv.AGENT_NAME: run.name})
+        """Record one run: duration, and of an agent's its model calls and tool calls."""
+        named = semconv.WORKFLOW_NAME if run.workflow else semconv.AGENT_NAME
+        attributes = known({semconv.OPERATION: run.operation, named: run.name})
         if outcome.duration_s is not None:
-            self._record("agent", outcome.duration_s, attributes | _error(outcome.failure))
-        self._record("agent_calls", totals.steps, attributes)
-        self._record("agent_tools", totals.tool_calls, attributes)
+            key = "workflow" if run.workflow else "agent"
+            self._record(key, outcome.duration_s, attributes | _error(outcome.failure))
+        if not run.workflow:
+            self._record("agent_calls", totals.steps, attributes)
+            self._record("agent_tools", totals.tool_calls, attributes)
 
 
 def _error(failure: Failure | None) -> dict[str, Any]:

@@ -66,11 +66,12 @@ class Inference:
     Attributes:
         provider: The provider's name in the conventions.
         model: The model asked for.
-        operation: chat, text_completion or generate_content.
+        operation: chat, text_completion, generate_content or embeddings.
         address: Host of the provider, with its `port`.
         stream: Whether the answer was asked for as a stream.
         client: `id()` of what made the call; calls of one client belong together more likely than others.
         history: `id()` of the list of messages: a loop often appends to one list.
+        conversation_id: The provider's id of the conversation; that of the run where it has none.
         request: Reads the request's parameters, as attribute name and value.
         conversation: Reads what the model was given.
         traces_itself: Whether the library makes the span of this call, by its user's choice; ours is added to it.
@@ -89,6 +90,12 @@ class Inference:
     stream: bool = False
     client: int = 0
     history: int = 0
+    conversation_id: str | None = None
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it is an embeddings call: no step of a run, and no part of a model call around it."""
+        return self.operation == semconv.EMBEDDINGS
 
 
 @dataclass(slots=True)
@@ -161,10 +168,96 @@ class ToolResult:
 
 @dataclass(slots=True)
 class AgentRun:
-    """One run of an agent: its name, and the conversation it belongs to."""
+    """One run of an agent, or of a workflow around agents and model calls.
+
+    Attributes:
+        name: The agent's or the workflow's own, never the name of a class; None: the service's.
+        conversation_id: Of the conversation it belongs to, as the library or its user knows it.
+        workflow: Whether it is no loop that a model drives: a chain, graph, crew, flow or pipeline.
+        description: What the agent says of itself.
+        conversation: Reads what it was given; where there is none, its first model call tells.
+        subject: `id()` of what runs: where one of its methods calls another, that is one run.
+        outermost: Whether it is left out inside another run.
+        apart: Whether it is a run of its own, in a trace of its own that is linked to what is around it: an item of a
+            batch.
+    """
 
     name: str | None
     conversation_id: str | None = None
+    workflow: bool = False
+    description: str | None = None
+    conversation: Callable[[], Conversation] | None = None
+    subject: int = 0
+    outermost: bool = False
+    apart: bool = False
+
+    @property
+    def operation(self) -> str:
+        """The name of the operation."""
+        return semconv.INVOKE_WORKFLOW if self.workflow else semconv.INVOKE_AGENT
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResult:
+    """What came of a run that a library makes.
+
+    Attributes:
+        output: Its answer; where there is none, its last model call's.
+        closed_by: What ended it other than its own end, such as a limit of the framework that raises nothing.
+        conversation_id: Where it is known only now.
+        failure: How it failed, where the library returns that as a value.
+    """
+
+    output: Sequence[Message] = ()
+    closed_by: str | None = None
+    conversation_id: str | None = None
+    failure: Failure | None = None
+
+
+@dataclass(slots=True)
+class Retrieval:
+    """One search in a store of documents.
+
+    Attributes:
+        source: The store's name.
+        query: What is searched for; content.
+        top_k: How many documents are asked for.
+        provider: Who runs the store, by the conventions' names.
+    """
+
+    source: str | None = None
+    query: str | None = None
+    top_k: int | None = None
+    provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalResult:
+    """The documents found, as `id`, `score` and further keys, best first; content."""
+
+    documents: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(slots=True)
+class Detail:
+    """A step that is neither a model's nor a tool's.
+
+    Attributes:
+        name: Of the span.
+        attributes: Known when it starts.
+        asked: Whether a person asked for it; one of a framework is recorded with `NEXUS_DETAIL=full` only.
+    """
+
+    name: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DetailResult:
+    """What a person says came of a step of theirs; content."""
+
+    output: Any = None
 
 
 @dataclass(slots=True)
@@ -176,7 +269,8 @@ class Retry:
     status: int | None = None
 
 
-Operation = Inference | ToolCall | AgentRun | Retry
+Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry
+Result = InferenceResult | ToolResult | AgentResult | RetrievalResult | DetailResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +300,7 @@ class Outcome:
         chunk_gaps_s: Seconds between the chunks that followed.
         duration_s: How long it took, where that was measured and not derived.
         end_ns: When it ended, in nanoseconds since the epoch; now when not given.
+        closed_by: What ended a run other than its own end.
     """
 
     failure: Failure | None = None
@@ -215,6 +310,7 @@ class Outcome:
     chunk_gaps_s: Sequence[float] = ()
     duration_s: float | None = None
     end_ns: int | None = None
+    closed_by: str | None = None
 
 
 @dataclass(slots=True)
@@ -227,7 +323,7 @@ class AgentTotals:
         input_tokens: Sum over the model calls, with `output_tokens`.
         finish_reasons: Of the last model call.
         content: What the first model call was given and the last one answered, as it was captured there.
-        closed_by: What ended it other than its last answer: idle, exit, parent, limit.
+        closed_by: What ended it other than its last answer: idle, exit, parent, limit, or what its library says.
     """
 
     steps: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -22,10 +22,15 @@ from nexus_otel.genai.operations import (
     AgentRun,
     AgentTotals,
     Conversation,
+    Detail,
+    DetailResult,
     Failure,
     Inference,
     InferenceResult,
+    Message,
     Outcome,
+    Retrieval,
+    RetrievalResult,
     Retry,
     ToolCall,
     ToolResult,
@@ -53,17 +58,19 @@ class Recorder:
         meter_provider: Where metrics go; the global provider when not given.
         logger_provider: Where log events go; the global provider when not given.
         redact: The user's hook, applied to each captured text.
+        settings: Instead of those in force.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - one place where all of it meets
         self,
         scope: str,
         tracer_provider: Any = None,
         meter_provider: Any = None,
         logger_provider: Any = None,
         redact: Redact | None = None,
+        settings: config.Settings | None = None,
     ) -> None:
-        settings = config.current()
+        settings = settings or config.current()
         self._scope = scope
         self._tracer: Tracer = trace.get_tracer(
             scope, _version.__version__, tracer_provider, schema_url=semconv.SCHEMA_URL
@@ -86,6 +93,11 @@ class Recorder:
         """Whether a meter takes what is measured."""
         return self._meters.wanted
 
+    def describe_whole(self, span: Span, operation: Inference, result: InferenceResult) -> None:
+        """Set on a span that goes on what is known of a model call that was over when it was told."""
+        span.set_attributes(of.inference_start(operation) | self._inference_attributes(operation, None, result))
+        span.update_name(f"{operation.operation} {operation.model}" if operation.model else operation.operation)
+
     # -- starting ------------------------------------------------------------------------------------------------------
 
     def start_inference(self, operation: Inference, parent: Context | None) -> Span:
@@ -100,8 +112,8 @@ class Recorder:
         span.set_attributes(of.inference_start(operation))
 
     def start_agent(self, run: AgentRun, parent: Context | None, links: list[Link]) -> Span:
-        """Start the span of an agent run."""
-        name = f"{semconv.INVOKE_AGENT} {run.name}" if run.name else semconv.INVOKE_AGENT
+        """Start the span of a run of an agent or a workflow."""
+        name = f"{run.operation} {run.name}" if run.name else run.operation
         attributes = of.agent_start(run)
         return self._tracer.start_span(name, parent, SpanKind.INTERNAL, attributes, links)
 
@@ -109,16 +121,25 @@ class Recorder:
         self,
         call: ToolCall,
         parent: Context | None,
-        agent: str | None,
+        agent: AgentRun | None,
         start_ns: int | None = None,
         **extra: Any,
     ) -> Span:
-        """Start the span of a tool's execution; `extra` sets further attributes."""
+        """Start the span of a tool's execution, by an agent if it is known; `extra` sets further attributes."""
         attributes = of.tool_start(call, agent)
         if extra:
             attributes |= extra
         name = f"{semconv.EXECUTE_TOOL} {call.name}"
         return self._tracer.start_span(name, parent, SpanKind.INTERNAL, attributes, None, start_ns)
+
+    def start_retrieval(self, operation: Retrieval, parent: Context | None) -> Span:
+        """Start the span of a search."""
+        name = f"{semconv.RETRIEVAL} {operation.source}" if operation.source else semconv.RETRIEVAL
+        return self._tracer.start_span(name, parent, SpanKind.CLIENT, of.retrieval_start(operation))
+
+    def start_detail(self, operation: Detail, parent: Context | None) -> Span:
+        """Start the span of a step that is neither a model's nor a tool's."""
+        return self._tracer.start_span(operation.name, parent, SpanKind.INTERNAL, operation.attributes)
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -162,7 +183,7 @@ class Recorder:
         attributes: dict[str, Any] = {}
         with _READING:
             attributes |= operation.request()
-        if conversation is not None:
+        if conversation is not None and not operation.embeds:
             attributes |= of.conversation_facts(conversation)
         if result is not None:
             attributes |= of.inference_end(result)
@@ -223,11 +244,12 @@ class Recorder:
         return failure
 
     def end_agent(self, span: Span, run: AgentRun, totals: AgentTotals, outcome: Outcome) -> None:
-        """Set the totals of an agent run and end its span at its last activity."""
+        """Set the totals of a run and end its span at its last activity."""
+        outcome = self._typed(outcome)
         try:
             with _DESCRIBING:
                 if span.is_recording():
-                    attributes = of.agent_end(totals, with_usage=self._agent_usage)
+                    attributes = of.agent_end(run, totals, with_usage=self._agent_usage)
                     self._add_content(span, attributes, totals.content)
                     self._finish(span, attributes, outcome)
         finally:
@@ -235,6 +257,48 @@ class Recorder:
         with _MEASURING:
             if self._meters.wanted:
                 self._meters.agent(run, totals, outcome)
+
+    def captured(self, span: Span, conversation: Conversation | None, output: Sequence[Message]) -> Mapping[str, Any]:
+        """Return the content of what a run was given and answered, redacted and within the limits."""
+        values: dict[str, Any] = {}
+        with _CAPTURING:
+            if span.is_recording() and self.content.wanted:
+                values = of.conversation_content(conversation) if conversation is not None else {}
+                if output:
+                    values[semconv.OUTPUT_MESSAGES] = of.output_messages(output, (), with_reasons=False)
+                return self.content.capture(values)
+        return {}
+
+    def end_retrieval(self, span: Span, operation: Retrieval, result: RetrievalResult | None, outcome: Outcome) -> None:
+        """Set what a search found and end its span."""
+        outcome = self._typed(outcome)
+        try:
+            with _DESCRIBING:
+                if span.is_recording():
+                    attributes: dict[str, Any] = {}
+                    if self.content.wanted:
+                        self._add_content(
+                            span, attributes, self.content.capture(of.retrieval_content(operation, result))
+                        )
+                    self._finish(span, attributes, outcome)
+        finally:
+            span.end()
+        with _MEASURING:
+            if self._meters.wanted and outcome.duration_s is not None:
+                self._meters.retrieval(of.retrieval_start(operation), outcome.duration_s, outcome.failure)
+
+    def end_detail(self, span: Span, result: DetailResult | None, outcome: Outcome) -> None:
+        """Set what came of a step and end its span."""
+        outcome = self._typed(outcome)
+        try:
+            with _DESCRIBING:
+                if span.is_recording():
+                    attributes: dict[str, Any] = {}
+                    if result is not None and result.output is not None and self.content.wanted:
+                        self._add_content(span, attributes, self.content.capture({semconv.OUTPUT: result.output}))
+                    self._finish(span, attributes, outcome)
+        finally:
+            span.end()
 
     def retry(self, span: Span, retry: Retry, wait_s: float) -> None:
         """Record that the provider's SDK waited for `wait_s` seconds and tries again, as an event of the model span."""

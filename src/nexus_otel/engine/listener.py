@@ -1,0 +1,192 @@
+"""Steps of a library that calls back when something begins and ends, found by the library's own keys.
+
+A parent is found by its key, whatever thread or task it is told from. A step is made current by setting its context and
+dropping the token: its end sets back what was current before, if the step is still current there, else it does nothing
+(`contract.md`, manual spans).
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context, create_key
+
+from nexus_otel._guard import guard, new_lock, note_once
+from nexus_otel.engine import scope
+from nexus_otel.engine.driver import begin
+from nexus_otel.engine.instrumentor import Instrumentor
+from nexus_otel.engine.steps import SilentStep, Step
+from nexus_otel.engine.streams import ABANDONED, Watch, at_end
+from nexus_otel.engine.target import Call, Target
+
+MAX_OPEN: Final = 100_000
+"""Open steps of one library; the oldest is forgotten, and ended as abandoned."""
+_TOLD: Final = create_key("nexus-otel-told")
+"""Context key of the innermost key that a library told of."""
+_listeners: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+@dataclass(slots=True)
+class _Open:
+    """One thing that began and has not ended.
+
+    Attributes:
+        step: Its step; None where it is none of ours.
+        context: What its children begin in.
+        before: What was current before it, where it was made current.
+        watch: Of its stream, once there is one.
+    """
+
+    step: Step | SilentStep | None
+    context: Context
+    before: Context | None = None
+    watch: Watch | None = None
+
+
+class Listener:
+    """What a library tells, as steps.
+
+    Args:
+        instrumentor: The class of whose targets they are; while it is off, nothing is recorded.
+    """
+
+    def __init__(self, instrumentor: type[Instrumentor]) -> None:
+        self._instrumentor = instrumentor
+        self._open: OrderedDict[Any, _Open] = OrderedDict()
+        self._lock = new_lock()
+        self._pid = os.getpid()
+        _listeners.add(self)
+
+    def begin(self, key: Any, target: Target | None, call: Call, *, parent: Any = None, attach: bool = True) -> None:
+        """Know that something begins. What is none of ours, or noise, is passed over: its children find its parent.
+
+        Args:
+            key: The library's key of it.
+            target: How it is read; None: it only stands between others.
+            call: What the library tells of it, for the target's reader: `told` makes one.
+            parent: The key of what it is part of, where the library tells.
+            attach: Whether it is made current: only where its end is told from the same thread and task.
+        """
+        with guard("hearing of a beginning"):
+            if self._pid != os.getpid():
+                self._pid, self._open = os.getpid(), OrderedDict()
+            here = self._place(parent)
+            step = self._step(target, call, here)
+            context = step.context if step is not None and step.context is not None else here
+            opened = _Open(step, Context({**context, _TOLD: key}))
+            if attach:
+                opened.before = otel_context.get_current()
+                scope.enter(opened.context)
+            self._keep(key, opened)
+
+    def _step(self, target: Target | None, call: Call, here: Context) -> Step | SilentStep | None:
+        recorder = self._instrumentor._recorder
+        return None if recorder is None or target is None else begin(recorder, target, call, here)
+
+    def _place(self, parent: Any) -> Context:
+        """Return the context in which something begins: the current one where that is under its parent."""
+        here = otel_context.get_current()
+        if parent is None or here.get(_TOLD) == parent:
+            return here
+        found = self._open.get(parent)
+        return here if found is None else found.context
+
+    def _keep(self, key: Any, opened: _Open) -> None:
+        with self._lock:
+            self._open[key] = opened
+            oldest = self._open.popitem(last=False)[1] if len(self._open) > MAX_OPEN else None
+        if oldest is not None:
+            note_once("open steps", "nexus-otel: too many steps are open; the oldest are ended")
+            _abandon(oldest)
+
+    def context(self, key: Any) -> Context | None:
+        """Return the context of something that is open, for frames that make it current themselves."""
+        found = self._open.get(key)
+        return found.context if found is not None else None
+
+    def step(self, key: Any) -> Step | None:
+        """Return the step of something that is open, if it is recorded."""
+        found = self._open.get(key)
+        return found.step if found is not None and isinstance(found.step, Step) else None
+
+    def event(self, key: Any, event: Any) -> None:
+        """Know an event of the stream that answers something: the first one is its first chunk."""
+        found = self._open.get(key)
+        if found is None or not isinstance(found.step, Step):
+            return
+        with guard("hearing of an event"):
+            if found.watch is None:
+                found.watch = Watch(found.step)
+            found.watch.event(event)
+
+    def leave(self, key: Any) -> None:
+        """Make something current no more though it goes on, such as a stream that was handed to its reader."""
+        found = self._open.get(key)
+        if found is not None:
+            _leave(found)
+
+    def end(self, key: Any, value: Any) -> None:
+        """Know what came of something, as the target's reader takes it."""
+        found = self._taken(key)
+        if found is None or found.step is None:
+            return
+        with guard("hearing of an end"):
+            if found.watch is not None:
+                found.watch.answered(value)
+            else:
+                found.step.done(value)
+
+    def fail(self, key: Any, error: BaseException) -> None:
+        """Know that something failed."""
+        found = self._taken(key)
+        if found is None or found.step is None:
+            return
+        with guard("hearing of a failure"):
+            if found.watch is not None:
+                found.watch.failed(error)
+            else:
+                found.step.failed(error)
+
+    def _taken(self, key: Any) -> _Open | None:
+        with self._lock:
+            found = self._open.pop(key, None)
+        if found is not None:
+            _leave(found)
+        return found
+
+    def end_all(self) -> None:
+        """End what is open: the process ends, or the instrumentation is taken off."""
+        with self._lock:
+            left, self._open = list(self._open.values()), OrderedDict()
+        for opened in reversed(left):
+            _abandon(opened)
+
+
+def told(instance: Any = None, /, **arguments: Any) -> Call:
+    """Return what a library tells as a call: of a method of `instance`, with arguments by name."""
+    return Call(None, instance, (), arguments)
+
+
+def _leave(opened: _Open) -> None:
+    before, opened.before = opened.before, None
+    if before is not None and otel_context.get_current() is opened.context:
+        scope.enter(before)
+
+
+def _abandon(opened: _Open) -> None:
+    if isinstance(opened.step, Step):
+        opened.step.finish(None, stream=ABANDONED)
+
+
+def _end_all() -> None:
+    for listener in list(_listeners):
+        with guard("ending what is open"):
+            listener.end_all()
+
+
+at_end.append(_end_all)
