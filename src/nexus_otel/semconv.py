@@ -43,11 +43,15 @@ USAGE_OUTPUT: Final = "gen_ai.usage.output_tokens"
 USAGE_CACHE_READ: Final = "gen_ai.usage.cache_read.input_tokens"
 USAGE_CACHE_WRITE: Final = "gen_ai.usage.cache_write.input_tokens"
 USAGE_REASONING: Final = "gen_ai.usage.reasoning.output_tokens"
+USAGE_AUDIO_INPUT: Final = "gen_ai.usage.audio.input_tokens"
+USAGE_AUDIO_OUTPUT: Final = "gen_ai.usage.audio.output_tokens"
 
 OPENAI_API: Final = "openai.api.type"
 OPENAI_REQUEST_TIER: Final = "openai.request.service_tier"
 OPENAI_RESPONSE_TIER: Final = "openai.response.service_tier"
 OPENAI_FINGERPRINT: Final = "openai.response.system_fingerprint"
+OF_OPENAI_ANSWERS: Final = frozenset({OPENAI_RESPONSE_TIER, OPENAI_FINGERPRINT})
+"""What release 1.3b0 adds to the metrics too."""
 
 ENCODING_FORMATS: Final = "gen_ai.request.encoding_formats"
 EMBEDDING_DIMENSIONS: Final = "gen_ai.embeddings.dimension.count"

@@ -255,6 +255,22 @@ def completion(more: Attributes = NOTHING_MORE) -> Expected:
     return Expected(name="text_completion gpt-test", attributes=attributes, content=(INPUT, OUTPUT))
 
 
+def embeddings(more: Attributes = NOTHING_MORE) -> Expected:
+    """The span of an embeddings call, which has no content."""
+    attributes = {
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "embed-test",
+        "gen_ai.response.model": "embed-test",
+        "gen_ai.usage.input_tokens": 100,
+        "gen_ai.embeddings.dimension.count": 8,
+        "server.address": "127.0.0.1",
+        "server.port": int,
+        **more,
+    }
+    return Expected(name="embeddings embed-test", attributes=attributes)
+
+
 STREAMED = {"gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": float}
 JSON = {"gen_ai.output.type": "json"}
 
@@ -442,6 +458,22 @@ async def complete_async(client: Any) -> Any:
     return await client.completions.create(**COMPLETE)
 
 
+EMBED: dict[str, Any] = {"model": "embed-test", "input": [f"The {CANARY}", "a cage"], "encoding_format": "float"}
+FLOATS = {"gen_ai.request.encoding_formats": ("float",)}
+
+
+def embed(client: Any) -> Any:
+    return client.embeddings.create(**EMBED)
+
+
+async def embed_async(client: Any) -> Any:
+    return await client.embeddings.create(**EMBED, dimensions=4)
+
+
+def embed_raw(client: Any) -> Any:
+    return client.embeddings.with_raw_response.create(**EMBED).parse()
+
+
 RICH = Reply(
     f"I found the {CANARY}.",
     thinking=f"They want the {CANARY}.",
@@ -537,6 +569,16 @@ CALLS = (
         steps=[SAID],
         spans=[completion(STREAMED)],
     ),
+)
+EMBEDDINGS = (
+    Case(id="embeddings", call=embed, steps=[SAID], spans=[embeddings(FLOATS)]),
+    Case(
+        id="embeddings-async",
+        call=embed_async,
+        steps=[SAID],
+        spans=[embeddings({**FLOATS, "gen_ai.embeddings.dimension.count": 4})],
+    ),
+    Case(id="embeddings-raw", call=embed_raw, steps=[SAID], spans=[embeddings(FLOATS)]),
 )
 LOOPS = (
     Case(id="loop", call=loop, steps=[FIND, SAID], spans=chat_loop()),

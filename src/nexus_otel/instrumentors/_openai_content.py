@@ -107,7 +107,7 @@ def chat_message(given: Any) -> Message:
         found += [_chat_call(call) for call in listed(item(given, "tool_calls"))]
         if (call := item(given, "function_call")) is not None:
             found.append(_tool_call(None, item(call, "name"), item(call, "arguments")))
-    return Message(role, found)
+    return Message(role, found, item(given, "name"))
 
 
 def reasoning_of(given: Any) -> Any:

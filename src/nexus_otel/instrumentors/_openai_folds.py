@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nexus_otel.genai.operations import InferenceResult
+from nexus_otel.genai.operations import Failure, InferenceResult
 from nexus_otel.genai.plain import item
 from nexus_otel.instrumentors._openai_content import reasoning_of
-from nexus_otel.instrumentors._openai_responses import chat_response, response_response, said
+from nexus_otel.instrumentors._openai_responses import chat_response, response_response, said, said_failure
 
 
 class ChatFold:
@@ -116,6 +116,7 @@ class ResponseFold:
     def __init__(self) -> None:
         self.complete = False
         self._result: InferenceResult | None = None
+        self._failure: Failure | None = None
         self._head: dict[str, Any] = {"status": "in_progress"}
         self._items: dict[int, tuple[dict[str, Any], list[str]]] = {}
 
@@ -132,11 +133,15 @@ class ResponseFold:
         elif kind in ("response.completed", "response.incomplete", "response.failed"):
             self._result = response_response(event.response)
             self.complete = True
+        elif kind == "error":
+            self._failure = said_failure(event)
 
     def result(self) -> InferenceResult:
         """Return the response so far."""
         items = [_finished(begun, "".join(pieces)) for _, (begun, pieces) in sorted(self._items.items())]
-        return self._result or response_response({**self._head, "output": items}) or InferenceResult()
+        result = self._result or response_response({**self._head, "output": items}) or InferenceResult()
+        result.failure = result.failure or self._failure
+        return result
 
 
 def _started(given: Any) -> dict[str, Any]:
