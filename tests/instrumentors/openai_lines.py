@@ -13,9 +13,11 @@ from tests.kit.cases import Gap, Lines
 VERSION = importlib.metadata.version("openai")
 
 SINCE = {
+    "answer in the error": "1.55",
     "responses": "1.66",
     "retry": "1.76",
     "parse": "1.92",
+    "conversation": "1.109",
     "connection errors in streams": "3.0",
 }
 """`parse` and `stream` of chat completions are in `beta` before 1.92."""

@@ -35,7 +35,7 @@ def chat_request(call: Call) -> Inference:
 def response_request(call: Call) -> Inference:
     """Read a call of `responses`."""
     operation = _inference(call, "responses", "input", response_conversation)
-    given = item(call.arguments, "conversation")
+    given = item(call.arguments, "conversation") or item(item(call.arguments, "extra_body"), "conversation")
     operation.conversation_id = _text(given) or _text(item(given, "id"))
     return operation
 
