@@ -122,7 +122,7 @@ class ResponseFold:
 
     def add(self, event: Any) -> None:
         """Take one event."""
-        kind = event.type
+        kind = event.type or item(event, "event") or ""  # what it does not know, 1.66 gives as event and data
         if kind.endswith(".delta"):
             if (started := self._items.get(item(event, "output_index"))) is not None and isinstance(event.delta, str):
                 started[1].append(event.delta)
@@ -134,7 +134,7 @@ class ResponseFold:
             self._result = response_response(event.response)
             self.complete = True
         elif kind == "error":
-            self._failure = said_failure(event)
+            self._failure = said_failure(item(event, "data") or event)
 
     def result(self) -> InferenceResult:
         """Return the response so far."""
