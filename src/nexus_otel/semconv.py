@@ -158,6 +158,7 @@ class Own:
 
 
 OWN: Final[dict[str, Own]] = {
+    METADATA: Own("string", "Beginning of the names of what a person gives a run besides: of any type"),
     NAME: Own("string", "The name that a person gave a span of theirs, where the span is named by what it describes"),
     STEP: Own("int", "The number of a step of an agent, as its author counts"),
     STATUS: Own("string", "How a person said that a span of theirs ended: success, error, timeout, or another word"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.instrumentors.openai_cases import CALLS, EMBEDDINGS, FAILURES, LIBRARY, LOOPS, STREAMS
-from tests.instrumentors.openai_lines import has
 from tests.kit.faults import FAULTS
 from tests.kit.streaming import Streaming
 from tests.kit.suite import Conformance
@@ -20,11 +19,7 @@ class TestOpenAI(Conformance):
     library = LIBRARY
     cases = (*CALLS, *EMBEDDINGS, *LOOPS, *FAILURES)
     fault_cases = tuple(case for case in cases if case.id in IN_FAULTS)
-    reached = (
-        frozenset(FAULTS)
-        - {"deferred", "runs.claim"}  # the SDK runs no tools, and its helpers call `create`
-        - (frozenset() if has("retry") else {"recorder.retry"})
-    )
+    reached = frozenset(FAULTS) - {"deferred", "runs.claim"}  # the SDK runs no tools, and its helpers call `create`
 
 
 class TestUndoing(Undoing):

@@ -7,6 +7,7 @@ from typing import Any
 
 from nexus_otel.engine import stainless
 from nexus_otel.engine.instrumentor import Instrumentor
+from nexus_otel.engine.retries import retries
 from nexus_otel.engine.target import Swap, Target
 from nexus_otel.instrumentors._openai_folds import ChatFold, CompletionFold, ResponseFold
 from nexus_otel.instrumentors._openai_requests import (
@@ -40,11 +41,6 @@ def _calls(module: str, path: str, how: dict[str, Any], since: str = "", until: 
         )  # fmt: skip
 
 
-def _retries(owner: str) -> Target:
-    name = f"{owner}._sleep_for_retry"
-    return Target(module="openai._base_client", name=name, request=stainless.retry_request, since="1.76")
-
-
 class OpenAIInstrumentor(Instrumentor):
     """Records the model calls of OpenAI's SDK."""
 
@@ -59,7 +55,7 @@ class OpenAIInstrumentor(Instrumentor):
         *_calls("responses.responses", "Responses.parse", _RESPONSES, since="1.66"),
         *_calls("completions", "Completions.create", _TEXT),
         *_calls("embeddings", "Embeddings.create", _EMBEDDINGS),
-        *(_retries(owner) for owner in ("SyncAPIClient", "AsyncAPIClient")),
+        *retries("openai", since="1.76"),
     )
     replacements = (
         Swap("openai._response", "APIResponse.parse", stainless.observe_parse),
