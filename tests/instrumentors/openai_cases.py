@@ -454,6 +454,10 @@ def responses_streaming(client: Any) -> Any:
         return list(response.parse())
 
 
+async def respond_in_beta(client: Any) -> Any:
+    return [event async for event in await client.beta.responses.create(**RESPOND, stream=True)]
+
+
 async def complete_async(client: Any) -> Any:
     return await client.completions.create(**COMPLETE)
 
@@ -555,6 +559,13 @@ CALLS = (
         spans=[response(JSON)],
     ),
     Case(id="responses-parse-async", call=responses_parse_async, steps=[PARSED], spans=[response(JSON)]),
+    Case(
+        id="responses-beta",
+        call=lambda client: client.beta.responses.create(**RESPOND),
+        steps=[SAID],
+        spans=[response()],
+    ),
+    Case(id="responses-beta-stream-async", call=respond_in_beta, steps=[SAID], spans=[response(STREAMED)]),
     Case(id="responses-raw", call=responses_raw, steps=[SAID], spans=[response()]),
     Case(id="responses-streaming", call=responses_streaming, steps=[SAID], spans=[response(STREAMED)]),
     Case(

@@ -17,6 +17,7 @@ SINCE = {
     "responses": "1.66",
     "parse": "1.92",
     "conversation": "1.109",
+    "beta responses": "2.54",
     "connection errors in streams": "3.0",
 }
 """`parse` and `stream` of chat completions are in `beta` before 1.92."""
@@ -27,7 +28,8 @@ _RESPONSES = (
     "responses-refused", "responses-retry", "responses-incomplete", "responses-loop", "responses-loop-items",
     "responses-loop-async", "responses-parallel", "responses-overflow",
 )  # fmt: skip
-LINES = Lines(since=dict.fromkeys(_RESPONSES, SINCE["responses"]))
+_BETA = ("responses-beta", "responses-beta-stream-async")
+LINES = Lines(since={**dict.fromkeys(_RESPONSES, SINCE["responses"]), **dict.fromkeys(_BETA, SINCE["beta responses"])})
 
 
 def has(feature: str) -> bool:

@@ -32,12 +32,12 @@ _TEXT: Any = {"request": completion_request, "response": completion_response, "f
 _EMBEDDINGS: Any = {"request": embedding_request, "response": embedding_response}
 
 
-def _calls(module: str, path: str, how: dict[str, Any], since: str = "", until: str = "") -> Iterable[Target]:
+def _calls(module: str, path: str, how: dict[str, Any], **more: Any) -> Iterable[Target]:
     """Give a method of both colours; the helper `stream` makes its call by `create`, when its manager is entered."""
     for owner in ("", "Async"):
         yield Target(
             module=f"openai.resources.{module}", name=f"{owner}{path}", failure=failure, settle=settle,
-            since=since, until=until, **how,
+            **how, **more,
         )  # fmt: skip
 
 
@@ -53,6 +53,7 @@ class OpenAIInstrumentor(Instrumentor):
         *_calls("beta.chat.completions", "Completions.parse", _CHAT, until="1.92"),
         *_calls("responses.responses", "Responses.create", _RESPONSES, since="1.66"),
         *_calls("responses.responses", "Responses.parse", _RESPONSES, since="1.66"),
+        *_calls("beta.responses.responses", "Responses.create", _RESPONSES, optional=True),
         *_calls("completions", "Completions.create", _TEXT),
         *_calls("embeddings", "Embeddings.create", _EMBEDDINGS),
         *retries("openai", since="1.76"),
