@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nexus_otel._version import __version__
 
 if TYPE_CHECKING:
-    from nexus_otel.bootstrap.manual import NexusClient, Span, Trace, agent, context, limits, step, tool
+    from nexus_otel.bootstrap.manual import NexusClient, Span, Trace, agent, context, limits, on_finding, step, tool
     from nexus_otel.config import NexusError, SettingError
     from nexus_otel.engine.limits import (
         AgentGuardError,
@@ -35,6 +35,7 @@ __all__ = [
     "flush",
     "instrument",
     "limits",
+    "on_finding",
     "register_error_form",
     "shutdown",
     "step",
@@ -47,7 +48,8 @@ _ELSEWHERE = {
     "SettingError": "nexus_otel.config",
     "register_error_form": "nexus_otel.normal",
     **dict.fromkeys(
-        ("NexusClient", "Span", "Trace", "agent", "context", "limits", "step", "tool"), "nexus_otel.bootstrap.manual"
+        ("NexusClient", "Span", "Trace", "agent", "context", "limits", "on_finding", "step", "tool"),
+        "nexus_otel.bootstrap.manual",
     ),
     **dict.fromkeys(
         ("AgentGuardError", "CostLimitExceeded", "LoopDetected", "StepLimitExceeded", "TokenLimitExceeded"),
