@@ -119,8 +119,10 @@ def answered(reply: Any) -> list[Any]:
     return [message, *({"role": "tool", "tool_call_id": call.id, "content": FOUND} for call in calls)]
 
 
-def loop(client: Any) -> list[Any]:
+def loop(client: Any, instructions: str = "") -> list[Any]:
     messages = list(ASK["messages"])
+    if instructions:
+        messages[0] = {"role": "system", "content": instructions}
     replies = []
     while True:
         replies.append(client.chat.completions.create(**{**ASK, "messages": messages}, tools=TOOLS))

@@ -30,6 +30,7 @@ from tests.instrumentors.openai_cases import (
     STREAM,
     TOOLS,
     Answer,
+    answered,
     async_client,
     client,
     loop,
@@ -296,6 +297,17 @@ def test_a_tool_that_was_not_offered_is_an_error(play, seen):
 def test_wrong_arguments_are_told_by_rule(play, seen):
     loop(play(Reply(tools=[ToolUse("find", {"fish": 1})]), SAID))
     assert values(seen.one("execute_tool find"))["nexus.tool.schema_errors"] == ("required:bird", "unknown:fish")
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_another_agent_with_the_same_tools_is_told_by_its_instructions(play, seen, same):
+    outer, inner = play(FIND, SAID), play(FIND, SAID)
+    ask = {**ASK, "tools": TOOLS}
+    first = outer.chat.completions.create(**ask)
+    loop(inner, "" if same else "You are another.")  # what the tool does
+    outer.chat.completions.create(**{**ask, "messages": [*ASK["messages"], *answered(first)]})
+    roots = [span for span in seen.all("invoke_agent") if span.parent is None]
+    assert len(roots) == (2 if same else 1)
 
 
 @needs("responses")
