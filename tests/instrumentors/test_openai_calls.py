@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 import textwrap
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from nexus_otel import semconv
+from nexus_otel.engine.driver import runs
 from nexus_otel.instrumentors._openai_requests import provider as provider_of
 from nexus_otel.instrumentors._openai_responses import response_response, usage
 from nexus_otel.instrumentors.openai import OpenAIInstrumentor
@@ -138,7 +140,7 @@ def test_either_name_of_the_limit_is_read(play, seen):
 
 
 @pytest.mark.parametrize(
-    ("choice", "runs"),
+    ("choice", "opened"),
     [
         ("auto", 1),
         ("required", 1),
@@ -146,9 +148,9 @@ def test_either_name_of_the_limit_is_read(play, seen):
         ({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}, 1),
     ],
 )
-def test_a_tool_that_is_forced_opens_no_run(play, seen, choice, runs):
+def test_a_tool_that_is_forced_opens_no_run(play, seen, choice, opened):
     play(FIND).chat.completions.create(**ASK, tools=TOOLS, tool_choice=choice)
-    assert len(seen.open) == runs  # the run waits for the tool's answer
+    assert len(seen.open) == opened  # the run waits for the tool's answer
     assert len(seen.all("chat")) == 1
 
 
@@ -308,6 +310,20 @@ def test_another_agent_with_the_same_tools_is_told_by_its_instructions(play, see
     outer.chat.completions.create(**{**ask, "messages": [*ASK["messages"], *answered(first)]})
     roots = [span for span in seen.all("invoke_agent") if span.parent is None]
     assert len(roots) == (2 if same else 1)
+
+
+@needs("responses")
+def test_the_same_text_in_another_thread_is_no_second_try(play, seen):
+    def ask(connected):
+        with contextlib.suppress(openai.APIError):
+            connected.responses.create(**RESPOND, tools=FLAT_TOOLS)
+
+    for step in (OVERLOADED, SAID):
+        thread = threading.Thread(target=ask, args=(play(step),))
+        thread.start()
+        thread.join()
+    runs.close_all()
+    assert len(seen.all("invoke_agent")) == 2
 
 
 @needs("responses")

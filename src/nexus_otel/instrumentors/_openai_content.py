@@ -99,9 +99,10 @@ def chat_message(given: Any) -> Message:
     if role in ("tool", "function"):
         response = {"type": "tool_call_response", "id": item(given, "tool_call_id")}
         return Message("tool", [{**response, "response": answer(item(given, "content"))}])
-    found = [_reasoning(text)] if (text := reasoning_of(given)) else []
-    found += parts(item(given, "content"))
+    found = parts(item(given, "content"))
     if role == "assistant":
+        if text := reasoning_of(given):
+            found.insert(0, _reasoning(text))
         if refusal := item(given, "refusal"):
             found.append({"type": "text", "content": refusal})
         found += [_chat_call(call) for call in listed(item(given, "tool_calls"))]

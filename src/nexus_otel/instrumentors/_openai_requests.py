@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -70,8 +71,16 @@ def _inference(call: Call, api: str | None, given: str, read: Callable[[Mapping[
         port=port,
         stream=bool(item(args, "stream")),
         client=id(client),
-        history=id(args.get(given)),
+        history=_identity(args.get(given)),
     )
+
+
+def _identity(history: Any) -> int:
+    """Return what tells a history from others: the list that it is; a text may be a constant, and tells nothing."""
+    return id(history) if isinstance(history, list) else -next(_calls)
+
+
+_calls: Final = itertools.count(1)
 
 
 @lru_cache(256)
