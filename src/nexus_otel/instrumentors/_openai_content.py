@@ -17,8 +17,8 @@ _DATA_URL: Final = re.compile(r"data:([^;,]*)[^,]*;base64,", re.ASCII)
 
 
 def parts(content: Any) -> list[Part]:
-    """Return the parts of a message's content: a text, or pieces as dicts or objects."""
-    if content is None:
+    """Return the parts of a message's content: a text, or pieces as dicts or objects; none of an empty text."""
+    if content is None or content == "":
         return []
     if isinstance(content, str):
         return [{"type": "text", "content": content}]

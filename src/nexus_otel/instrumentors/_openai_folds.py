@@ -25,18 +25,22 @@ class ChatFold:
 
     def add(self, chunk: Any) -> None:
         """Take one chunk."""
-        for given in chunk.choices or ():
+        choices = chunk.choices
+        ends = not choices
+        for given in choices or ():
             choice = self._choices.get(given.index)
             if choice is None:
                 choice = self._choices[given.index] = _Choice()
             choice.add(self.delta(given))
             if given.finish_reason:
                 choice.finish_reason = given.finish_reason
-        if "id" not in self._head and chunk.id:
-            self._head |= {"id": chunk.id, "model": chunk.model}
-        for name in ("usage", "service_tier", "system_fingerprint"):
-            if (found := item(chunk, name)) is not None:
-                self._head[name] = _counts(found) if name == "usage" else found
+                ends = True
+        if ends or not self._head:
+            for name in ("id", "model", "service_tier", "system_fingerprint"):
+                if found := item(chunk, name):
+                    self._head[name] = found
+        if (counted := item(chunk, "usage")) is not None:
+            self._head["usage"] = _counts(counted)
 
     def delta(self, choice: Any) -> Any:
         """Return what a choice adds."""
@@ -67,7 +71,8 @@ class _Choice:
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
-        self._texts: dict[str, list[str]] = {}
+        self._content: list[str] = []
+        self._texts = {"content": self._content}
         self._calls: list[dict[str, Any]] = []
 
     def add(self, delta: Any) -> None:
@@ -75,13 +80,16 @@ class _Choice:
         if delta is None:
             return
         if text := item(delta, "content"):
-            self._texts.setdefault("content", []).append(text)
+            self._content.append(text)
         else:
-            for name, read in (("refusal", item(delta, "refusal")), ("reasoning_content", reasoning_of(delta))):
-                if read:
-                    self._texts.setdefault(name, []).append(read)
+            self._add_other(delta)
         for call in item(delta, "tool_calls") or ():
             self._call(item(call, "index"), item(call, "id"), item(call, "function") or item(call, "custom"))
+
+    def _add_other(self, delta: Any) -> None:
+        for name, read in (("refusal", item(delta, "refusal")), ("reasoning_content", reasoning_of(delta))):
+            if read:
+                self._texts.setdefault(name, []).append(read)
         if (legacy := item(delta, "function_call")) is not None:
             self._call(0, None, legacy)
 
@@ -103,7 +111,7 @@ class _Choice:
             {"id": call["id"], "function": {"name": call["name"], "arguments": "".join(call["arguments"])}}
             for call in self._calls
         ]
-        texts = {name: "".join(pieces) for name, pieces in self._texts.items()}
+        texts = {name: "".join(pieces) for name, pieces in self._texts.items() if pieces}
         return {
             "message": {"role": "assistant", **texts, "tool_calls": calls},
             "finish_reason": self.finish_reason,
