@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import textwrap
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -320,10 +320,9 @@ def test_the_same_text_in_another_thread_is_no_second_try(play, seen):
         with contextlib.suppress(openai.APIError):
             connected.responses.create(**RESPOND, tools=FLAT_TOOLS)
 
-    for step in (OVERLOADED, SAID):
-        thread = threading.Thread(target=ask, args=(play(step),))
-        thread.start()
-        thread.join()
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:  # both there at once: two threads
+        first.submit(ask, play(OVERLOADED)).result()
+        second.submit(ask, play(SAID)).result()
     runs.close_all()
     assert len(seen.all("invoke_agent")) == 2
 
