@@ -250,6 +250,23 @@ def test_streamed_calls_are_told_apart(numbers):
     ]  # fmt: skip
 
 
+def test_pieces_that_are_no_texts_are_read_all_the_same():
+    """Of servers that speak almost like OpenAI's: thoughts as parts (Mistral), arguments as objects (Ollama)."""
+    thought = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}]
+    deltas = [
+        {"content": thought},
+        {"content": [{"type": "text", "text": "Found."}]},
+        {"content": "", "tool_calls": [{"id": "a", "function": {"name": "find", "arguments": {"n": 1}}}]},
+    ]
+    fold = OpenAIInstrumentor.targets[0].fold()
+    for delta in deltas:
+        choice = SimpleNamespace(index=0, delta=delta, finish_reason=None)
+        fold.add(SimpleNamespace(id="x", model="m", choices=[choice], usage=None))
+    result = fold.result()
+    assert result.output[0].parts[0] == {"type": "text", "content": "Found."}
+    assert [(call.name, call.arguments) for call in result.calls] == [("find", {"n": 1})]
+
+
 def test_cached_tokens_are_part_of_the_input_however_they_are_named():
     ours = usage({"prompt_tokens": 10, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 7}})
     deep_seeks = usage({"prompt_tokens": 10, "completion_tokens": 2, "prompt_cache_hit_tokens": 7})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nexus_otel.genai.operations import Failure, InferenceResult
-from nexus_otel.genai.plain import item
+from nexus_otel.genai.plain import item, to_json
 from nexus_otel.instrumentors._openai_content import reasoning_of
 from nexus_otel.instrumentors._openai_responses import chat_response, response_response, said, said_failure
 
@@ -79,16 +79,19 @@ class _Choice:
         """Take what a chunk adds."""
         if delta is None:
             return
-        if text := item(delta, "content"):
+        text = item(delta, "content")
+        if text and isinstance(text, str):
             self._content.append(text)
         else:
-            self._add_other(delta)
+            self._add_other(delta, text)
         for call in item(delta, "tool_calls") or ():
             self._call(item(call, "index"), item(call, "id"), item(call, "function") or item(call, "custom"))
 
-    def _add_other(self, delta: Any) -> None:
+    def _add_other(self, delta: Any, content: Any) -> None:
+        if isinstance(content, list):
+            self._content += [str(text) for part in content if (text := item(part, "text"))]
         for name, read in (("refusal", item(delta, "refusal")), ("reasoning_content", reasoning_of(delta))):
-            if read:
+            if read and isinstance(read, str):
                 self._texts.setdefault(name, []).append(read)
         if (legacy := item(delta, "function_call")) is not None:
             self._call(0, None, legacy)
@@ -103,7 +106,7 @@ class _Choice:
         found["id"] = found["id"] or call_id
         found["name"] = found["name"] or item(body, "name") or ""
         if piece := item(body, "arguments") or item(body, "input"):
-            found["arguments"].append(piece)
+            found["arguments"].append(piece if isinstance(piece, str) else to_json(piece))
 
     def whole(self) -> Mapping[str, Any]:
         """Return the choice so far."""
