@@ -138,6 +138,7 @@ RUN_STEPS: Final = "nexus.run.steps"
 RUN_TOOL_CALLS: Final = "nexus.run.tool_calls"
 RUN_CLOSED_BY: Final = "nexus.run.closed_by"
 REPLAYED: Final = "nexus.replayed"
+CACHE_HIT: Final = "nexus.cache.hit"
 RETRY_EVENT: Final = "nexus.retry"
 RETRY_ATTEMPT: Final = "nexus.retry.attempt"
 RETRY_WAIT: Final = "nexus.retry.wait"
@@ -184,6 +185,7 @@ OWN: Final[dict[str, Own]] = {
     RUN_CLOSED_BY: Own(
         "string", "What ended a run other than its last answer: idle, exit, parent, limit, cancelled, closed, interrupt"
     ),
+    CACHE_HIT: Own("bool", "The answer came from the library's own cache: no request was made and no token billed"),
     REPLAYED: Own("bool", "The span was open when its process ended; its end is the last sign of life"),
     RETRY_EVENT: Own("event", "A retry by the provider's SDK, inside one model call"),
     RETRY_ATTEMPT: Own("int", "Which retry of the call it is, from 1", "{attempt}"),

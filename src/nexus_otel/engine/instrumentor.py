@@ -139,7 +139,7 @@ class Instrumentor:
             mine = [each for each in cls._everything() if each.module == module.__name__]
             there = [each for each in mine if belongs(each, version)]
             missing = [each for each in there if not cls._place(module, each)]
-        told = [each for each in missing if isinstance(each, Target) and not each.optional]
+        told = [each for each in missing if (each.required if isinstance(each, Swap) else not each.optional)]
         if told:
             _missing(cls.package, version, [f"{module.__name__}.{_gone(module, each.name)}" for each in told])
 

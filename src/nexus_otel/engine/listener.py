@@ -7,9 +7,11 @@ dropping the token: its end sets back what was current before, if the step is st
 
 from __future__ import annotations
 
+import functools
 import os
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,9 +22,11 @@ from nexus_otel._guard import guard, new_lock, note_once
 from nexus_otel.engine import scope
 from nexus_otel.engine.driver import begin
 from nexus_otel.engine.instrumentor import Instrumentor
+from nexus_otel.engine.run import given_run
 from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.streams import ABANDONED, Watch, at_end
 from nexus_otel.engine.target import Call, Target
+from nexus_otel.genai.operations import AgentRun
 
 MAX_OPEN: Final = 100_000
 """Open steps of one library; the oldest is forgotten, and ended as abandoned."""
@@ -95,6 +99,11 @@ class Listener:
             return here
         found = self._open.get(parent)
         return here if found is None else found.context
+
+    def above(self, parent: Any) -> AgentRun | None:
+        """Return the run that something belongs to which begins now, as part of `parent`."""
+        run = given_run(self._place(parent))
+        return run.agent if run is not None else None
 
     def _keep(self, key: Any, opened: _Open) -> None:
         with self._lock:
@@ -170,6 +179,21 @@ class Listener:
 def told(instance: Any = None, /, **arguments: Any) -> Call:
     """Return what a library tells as a call: of a method of `instance`, with arguments by name."""
     return Call(None, instance, (), arguments)
+
+
+def carried(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function`, to be called in the context of now whatever thread calls it, such as one of a pool."""
+    context = otel_context.get_current()
+
+    @functools.wraps(function)
+    def calling(*args: Any, **kwargs: Any) -> Any:
+        token = scope.enter(context)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            scope.leave(token)
+
+    return calling
 
 
 def _leave(opened: _Open) -> None:

@@ -123,6 +123,7 @@ def tool_start(operation: ToolCall, agent: AgentRun | None) -> Attributes:
             semconv.TOOL_TYPE: operation.kind,
             semconv.TOOL_CALL_ID: operation.id,
             semconv.TOOL_DESCRIPTION: operation.description,
+            semconv.DERIVED: operation.derived or None,
             semconv.AGENT_NAME: agent.name if agent is not None and not agent.workflow else None,
             semconv.CONVERSATION_ID: agent.conversation_id if agent is not None else None,
         }

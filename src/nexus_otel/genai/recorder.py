@@ -213,7 +213,7 @@ class Recorder:
     def end_tool(self, span: Span, call: ToolCall, result: ToolResult | None, outcome: Outcome) -> None:
         """Set everything known of a tool's execution and end its span."""
         outcome = self._typed(outcome)
-        duration_s = outcome.duration_s
+        duration_s = None if call.derived else outcome.duration_s
         failed = outcome.failure
         try:
             with _DESCRIBING:
