@@ -11,8 +11,6 @@ from functools import partial
 from importlib.machinery import PathFinder, SourceFileLoader
 from typing import Any, ClassVar, Final
 
-import wrapt
-
 from nexus_otel import config
 from nexus_otel._guard import guard, logger, new_lock, note_once, quietly
 from nexus_otel._imports import when_imported
@@ -22,6 +20,7 @@ from nexus_otel.engine.generators import inside
 from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.taps import tap_call
 from nexus_otel.engine.target import Call, Swap, Target, belongs, release
+from nexus_otel.engine.wrappers import Wrapper
 from nexus_otel.genai.content import Redact
 from nexus_otel.genai.recorder import Recorder
 
@@ -198,14 +197,14 @@ class Binding:
     def around(self, original: Any) -> Any:
         """Return what takes the place of a method."""
         if self.target.deferred is not None:
-            return wrapt.FunctionWrapper(original, frames.calling_later(self._prepare, self._defer))
+            return Wrapper(original, frames.calling_later(self._prepare, self._defer))
         innermost = inspect.unwrap(original)
         if inspect.isgeneratorfunction(innermost):
-            return wrapt.FunctionWrapper(original, frames.calling_generator(self._start, inside))
+            return Wrapper(original, frames.calling_generator(self._start, inside))
         if inspect.isasyncgenfunction(innermost):
-            return wrapt.FunctionWrapper(original, frames.calling_async_generator(self._start, inside))
+            return Wrapper(original, frames.calling_async_generator(self._start, inside))
         calling = frames.calling_async if inspect.iscoroutinefunction(innermost) else frames.calling
-        return wrapt.FunctionWrapper(original, calling(self._start))
+        return Wrapper(original, calling(self._start))
 
     def _start(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | SilentStep | None:
         return self._begin(Call(wrapped, instance, args, kwargs))

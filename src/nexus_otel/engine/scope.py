@@ -35,6 +35,12 @@ def foreign_owner(context: Context) -> bool:
     return context.get(_GENAI_KEY) is not None
 
 
+def runs(context: Context, operation: str) -> bool:
+    """Whether the current span is of that operation."""
+    attributes = getattr(get_current_span(context), "attributes", None)
+    return bool(attributes and attributes.get(semconv.OPERATION) == operation)
+
+
 def runs_tool(context: Context, name: str) -> bool:
     """Whether the current span is the execution of that tool already."""
     attributes = getattr(get_current_span(context), "attributes", None)

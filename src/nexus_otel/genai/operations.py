@@ -227,12 +227,17 @@ class Retrieval:
         query: What is searched for; content.
         top_k: How many documents are asked for.
         provider: Who runs the store, by the conventions' names.
+        address: Host of the store, with its `port`.
+        outermost: Whether it is left out inside another search.
     """
 
     source: str | None = None
     query: str | None = None
     top_k: int | None = None
     provider: str | None = None
+    address: str | None = None
+    port: int | None = None
+    outermost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,7 +278,11 @@ class Recorder:
                     attributes: dict[str, Any] = {}
                     if self.content.wanted:
                         self._add_content(
-                            span, attributes, self.content.capture(of.retrieval_content(operation, result))
+                            span,
+                            attributes,
+                            self.content.capture(
+                                of.retrieval_content(operation, result, with_texts=not self._qualified_errors)
+                            ),
                         )
                     self._finish(span, attributes, outcome)
         finally:

@@ -29,6 +29,7 @@ class Note:
         usage: Its tokens; empty where it came from DSPy's cache.
         model: The model that answered.
         cached: Whether it came from DSPy's cache.
+        responses: All responses, where DSPy made several requests for several answers.
     """
 
     response: Any
@@ -36,6 +37,7 @@ class Note:
     usage: Any
     model: Any
     cached: bool
+    responses: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,6 @@ def cancellation(outputs: Any) -> BaseException | None:
     return passing if passing is not None and not isinstance(passing, Exception) else None
 
 
-def is_retriever(instance: Any) -> bool:
-    """Whether it is DSPy's own retriever, whose `forward` is wrapped."""
-    return any(kind.__name__ == "Retrieve" and kind.__module__.startswith("dspy.") for kind in type(instance).__mro__)
-
-
 def is_streamed() -> bool:
     """Whether the answers of models are handed on in pieces here."""
     package = sys.modules.get("dspy")
@@ -120,11 +117,11 @@ def noted(call_id: str) -> Note | None:
     return note
 
 
-def _note(response: Any, outputs: Any, usage: Any, model: Any, cached: Any) -> None:
+def _note(response: Any, outputs: Any, usage: Any, model: Any, cached: Any, responses: Any = ()) -> None:
     with guard("reading what a model call came to"):
         call_id = active()
         if call_id is not None and call_id in _notes:
-            _notes[call_id] = Note(response, outputs, usage, model, bool(cached))
+            _notes[call_id] = Note(response, outputs, usage, model, bool(cached), tuple(responses))
 
 
 def noting_response(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -143,8 +140,10 @@ def noting_result(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def finalizing(lm: Any, call: Any, result: Any, *args: Any, **kwargs: Any) -> Any:
-        response = result.raw if result.raw is not None else next(iter(result.responses), None)
-        _note(response, result.outputs, result.usage, result.response_model, result.cache_hit)
+        found = [item(result, name) for name in ("outputs", "usage", "response_model", "cache_hit")]
+        responses = item(result, "responses") or ()
+        raw = item(result, "raw")
+        _note(next(iter(responses), None) if raw is None else raw, *found, responses)
         return original(lm, call, result, *args, **kwargs)
 
     return finalizing
@@ -157,8 +156,8 @@ def noting_entry(original: Callable[..., Any]) -> Callable[..., Any]:
     def updating(self: Any, entry: Any, *args: Any, **kwargs: Any) -> Any:
         if _notes.get(active() or "") is None:
             response = item(entry, "response")
-            names = ("outputs", "usage", "response_model")
-            _note(response, *(item(entry, name) for name in names), item(response, "cache_hit"))
+            outputs, usage, model = (item(entry, name) for name in ("outputs", "usage", "response_model"))
+            _note(response, outputs, usage, model, item(response, "cache_hit"))
         return original(self, entry, *args, **kwargs)
 
     return updating

@@ -77,7 +77,7 @@ def lm_response(ended: Ended) -> InferenceResult:
     return InferenceResult(
         id=item(note.response, "id"),
         model=note.model,
-        finish_reasons=_reasons(note.response),
+        finish_reasons=tuple(why for each in note.responses or (note.response,) for why in _reasons(each)),
         usage=Usage() if note.cached else _usage(note),
         output=output,
         calls=calls,

@@ -12,8 +12,6 @@ from nexus_otel.genai.operations import (
     Conversation,
     Detail,
     Message,
-    Retrieval,
-    RetrievalResult,
 )
 from nexus_otel.genai.plain import item, to_json
 from nexus_otel.instrumentors._dspy_hooks import Ended
@@ -155,21 +153,3 @@ def _finish(values: Mapping[str, Any], closed_by: str | None) -> tuple[str, ...]
     if values.get("trajectory") is None and values.get("termination_reason") is None:
         return ()
     return ("stop",) if closed_by in (None, "truncated") else ("error",)
-
-
-# -- searches ----------------------------------------------------------------------------------------------------------
-
-
-def retrieve_request(call: Call) -> Retrieval:
-    """Read a search."""
-    args = call.arguments
-    query = args.get("query") if isinstance(args.get("query"), str) else None
-    k = args.get("k")
-    return Retrieval(query=query, top_k=k if isinstance(k, int) else item(call.instance, "k"))
-
-
-def retrieve_response(value: Any) -> RetrievalResult:
-    """Read what was found: passages, which DSPy keeps as texts."""
-    passages = item(value, "passages")
-    found = passages if isinstance(passages, list | tuple) else ()
-    return RetrievalResult([{"id": None, "score": None, "content": passage} for passage in found])

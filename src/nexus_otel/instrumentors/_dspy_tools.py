@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import isfunction
 from typing import Any, Final
 
 from nexus_otel.engine.target import Call
@@ -38,8 +39,9 @@ def given_tools(module: Any) -> Mapping[str, Any]:
 
 
 def is_sentinel(tool: Any) -> bool:
-    """Whether it is a tool of DSPy itself, by which the model says that it is done: `finish`, `submit`."""
-    return str(getattr(item(tool, "func"), "__module__", "")).startswith("dspy.predict.")
+    """Whether it is a function of DSPy itself, by which the model says that it is done: `finish`, `submit`."""
+    function = item(tool, "func")
+    return isfunction(function) and str(function.__module__).startswith("dspy.predict.")
 
 
 def schema(tool: Any) -> dict[str, Any] | None:

@@ -22,10 +22,9 @@ from nexus_otel.instrumentors._dspy_programs import (
     forward_request,
     module_request,
     module_response,
-    retrieve_request,
-    retrieve_response,
     settle_forward,
 )
+from nexus_otel.instrumentors._dspy_searches import is_retriever, search_request, search_response
 from nexus_otel.instrumentors._dspy_tools import is_sentinel, tool_request, tool_response, unknown_tools
 
 
@@ -38,6 +37,7 @@ _MODULE: Final = _heard("Module", module_request, module_response)
 _LM: Final = _heard("LM", lm_request, lm_response, failure=failure)
 _TOOL: Final = _heard("Tool", tool_request, tool_response)
 _BATCH: Final = _heard("Evaluate", batch_request)
+_SEARCH: Final = _heard("Retrieve", search_request, search_response)
 _ADAPTER: Final = _heard("Adapter", adapter_request)
 
 
@@ -56,6 +56,10 @@ def _forward(module: str, owner: str, since: str = "") -> tuple[Target, ...]:
     )
 
 
+def _search(module: str, name: str) -> Target:
+    return Target(module=module, name=name, request=search_request, response=search_response, optional=True)
+
+
 class DSPyInstrumentor(Instrumentor):
     """Records what DSPy tells its callbacks, beside those of the user, whatever these are and however they are set."""
 
@@ -64,16 +68,11 @@ class DSPyInstrumentor(Instrumentor):
     targets = (
         *_forward("dspy.predict.react", "ReAct"),
         *_forward("dspy.predict.react_v2", "ReActV2", since="3.3"),
-        *(
-            Target(
-                module=module,
-                name="Retrieve.forward",
-                request=retrieve_request,
-                response=retrieve_response,
-                optional=True,
-            )
-            for module in ("dspy.retrieve.retrieve", "dspy.retrievers.retrieve")
-        ),
+        _search("dspy.retrieve.retrieve", "Retrieve.forward"),
+        _search("dspy.retrievers.retrieve", "Retrieve.forward"),
+        _search("dspy.retrievers.embeddings", "Embeddings.forward"),
+        _search("dspy.retrievers.embeddings", "EmbeddingsWithScores.forward"),
+        _search("dspy.dsp.colbertv2", "ColBERTv2.__call__"),
         *(
             Target(
                 module="dspy.clients.embedding",
@@ -107,7 +106,7 @@ class Callback:
         parent = hooks.active()
         with guard("hearing of a module"):
             above, item = listener.above(parent), hooks.in_item()
-            target = None if hooks.is_retriever(instance) else _MODULE
+            target = _SEARCH if is_retriever(instance) else _MODULE
             listener.begin(call_id, target, told(instance, inputs=inputs, above=above, item=item), parent=parent)
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: Any) -> None:
@@ -169,4 +168,4 @@ def _ignored(**_told: Any) -> None:
 
 
 listener: Final = Listener(DSPyInstrumentor)
-callback: Final = Callback()
+callback: Final[Any] = Callback()
