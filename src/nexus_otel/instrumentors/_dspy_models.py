@@ -11,9 +11,9 @@ from nexus_otel._guard import quietly
 from nexus_otel.engine.target import Call
 from nexus_otel.genai.operations import AskedCall, Conversation, Failure, Inference, InferenceResult, Message, Usage
 from nexus_otel.genai.plain import item, listed
-from nexus_otel.instrumentors._dspy_hooks import Ended, Note
 from nexus_otel.instrumentors._dspy_lm15 import request_conversation, request_parameters
 from nexus_otel.instrumentors._dspy_names import provider_and_model
+from nexus_otel.instrumentors._dspy_notes import Ended, Note
 from nexus_otel.instrumentors._openai_content import chat_message
 from nexus_otel.instrumentors._openai_requests import chat_conversation, request_attributes
 from nexus_otel.instrumentors._openai_responses import usage
@@ -75,9 +75,9 @@ def lm_response(ended: Ended) -> InferenceResult:
     if note is None:
         return InferenceResult(output=output, calls=calls)
     return InferenceResult(
-        id=item(note.response, "id"),
+        id=item(note.responses[0], "id"),
         model=note.model,
-        finish_reasons=tuple(why for each in note.responses or (note.response,) for why in _reasons(each)),
+        finish_reasons=tuple(why for each in note.responses for why in _reasons(each)),
         usage=Usage() if note.cached else _usage(note),
         output=output,
         calls=calls,

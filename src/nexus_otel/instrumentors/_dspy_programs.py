@@ -14,8 +14,8 @@ from nexus_otel.genai.operations import (
     Message,
 )
 from nexus_otel.genai.plain import item, to_json
-from nexus_otel.instrumentors._dspy_hooks import Ended
 from nexus_otel.instrumentors._dspy_names import is_agent, output_names, program_name
+from nexus_otel.instrumentors._dspy_notes import Ended
 from nexus_otel.instrumentors._dspy_tools import Agent, definitions, given_tools
 
 

@@ -12,8 +12,8 @@ from nexus_otel._guard import quietly
 from nexus_otel.engine.target import Call
 from nexus_otel.genai.operations import Retrieval, RetrievalResult
 from nexus_otel.genai.plain import item
-from nexus_otel.instrumentors._dspy_hooks import Ended
 from nexus_otel.instrumentors._dspy_names import is_own
+from nexus_otel.instrumentors._dspy_notes import Ended
 
 _SOURCES: Final = (
     "data_source_id",

@@ -11,7 +11,7 @@ from typing import Any, Final
 from nexus_otel.engine.target import Call
 from nexus_otel.genai.operations import AgentRun, ToolCall, ToolResult
 from nexus_otel.genai.plain import item, json_or_text
-from nexus_otel.instrumentors._dspy_hooks import Ended
+from nexus_otel.instrumentors._dspy_notes import Ended
 
 _ASKED: Final = re.compile(
     r"""(?:\[\[ \s\#\#\s next_tool_name \s\#\#\s \]\] \s* | "next_tool_name" \s*:\s* " | <next_tool_name> \s*)

@@ -9,6 +9,7 @@ from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.listener import Listener, told
 from nexus_otel.engine.target import Swap, Target
 from nexus_otel.instrumentors import _dspy_hooks as hooks
+from nexus_otel.instrumentors import _dspy_notes as notes
 from nexus_otel.instrumentors._dspy_models import (
     embedding_request,
     embedding_response,
@@ -86,9 +87,9 @@ class DSPyInstrumentor(Instrumentor):
     )
     replacements = (
         Swap("dspy.utils.callback", "dspy", lambda module: hooks.Listened(module, callback), required=True),
-        Swap("dspy.clients.base_lm", "BaseLM._process_lm_response", hooks.noting_response),
-        Swap("dspy.clients.base_lm", "BaseLM.update_history", hooks.noting_entry),
-        Swap("dspy.clients.execution", "finalize", hooks.noting_result, since="3.4"),
+        Swap("dspy.clients.base_lm", "BaseLM._process_lm_response", notes.noting_response),
+        Swap("dspy.clients.base_lm", "BaseLM.update_history", notes.noting_entry),
+        Swap("dspy.clients.execution", "finalize", notes.noting_result, since="3.4"),
         Swap("dspy.utils.parallelizer", "ParallelExecutor.execute", hooks.carrying),
     )
 
@@ -103,7 +104,7 @@ class Callback:
 
     def on_module_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """A program begins, or a part of one."""
-        parent = hooks.active()
+        parent = notes.active()
         with guard("hearing of a module"):
             above, item = listener.above(parent), hooks.in_item()
             target = _SEARCH if is_retriever(instance) else _MODULE
@@ -111,30 +112,30 @@ class Callback:
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """A model call begins."""
-        parent = hooks.active()
+        parent = notes.active()
         listener.begin(call_id, _LM, told(instance, streamed=hooks.is_streamed(), **inputs), parent=parent)
-        hooks.expect(call_id)
+        notes.expect(call_id)
 
     def on_tool_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """A tool begins; those by which an agent ends its own loop are none."""
         target = None if is_sentinel(instance) else _TOOL
-        listener.begin(call_id, target, told(instance, inputs=inputs), parent=hooks.active())
+        listener.begin(call_id, target, told(instance, inputs=inputs), parent=notes.active())
 
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """An evaluation begins, whose items are runs of their own."""
-        listener.begin(call_id, _BATCH, told(instance, verb="evaluate", inputs=inputs), parent=hooks.active())
+        listener.begin(call_id, _BATCH, told(instance, verb="evaluate", inputs=inputs), parent=notes.active())
 
     def on_compile_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """An optimizer begins, whose trials are runs of their own."""
-        listener.begin(call_id, _BATCH, told(instance, verb="compile", inputs=inputs), parent=hooks.active())
+        listener.begin(call_id, _BATCH, told(instance, verb="compile", inputs=inputs), parent=notes.active())
 
     def on_adapter_format_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """An adapter makes messages."""
-        listener.begin(call_id, _ADAPTER, told(instance, verb="format", inputs=inputs), parent=hooks.active())
+        listener.begin(call_id, _ADAPTER, told(instance, verb="format", inputs=inputs), parent=notes.active())
 
     def on_adapter_parse_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """An adapter reads an answer, in which the model may have asked for a tool that there is not."""
-        parent = hooks.active()
+        parent = notes.active()
         with guard("looking for tools that there are not"):
             run = listener.above(parent)
             for number, tool in enumerate(unknown_tools(run, inputs)):
@@ -144,7 +145,7 @@ class Callback:
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
         """A model call ends."""
-        _end(call_id, outputs, exception, note=hooks.noted(call_id))
+        _end(call_id, outputs, exception, note=notes.noted(call_id))
 
     def on_module_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
         """A program or a part of one ends."""
@@ -160,7 +161,7 @@ def _end(call_id: str, outputs: Any, exception: BaseException | None, note: Any 
         listener.fail(call_id, error)
         return
     step = listener.step(call_id)
-    listener.end(call_id, hooks.Ended(step, outputs, note) if step is not None else None)
+    listener.end(call_id, notes.Ended(step, outputs, note) if step is not None else None)
 
 
 def _ignored(**_told: Any) -> None:
