@@ -6,7 +6,7 @@ import importlib.metadata
 import inspect
 import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from importlib.machinery import PathFinder, SourceFileLoader
 from typing import Any, ClassVar, Final
@@ -51,12 +51,14 @@ class Instrumentor:
         requires: Requirements, as `instrumentation_dependencies` returns them.
         targets: The methods that are wrapped.
         replacements: What is replaced besides.
+        heard: How things are read of which the library calls back (`engine/listener.py`), by what they are.
     """
 
     package: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[tuple[Target, ...]] = ()
     replacements: ClassVar[tuple[Swap, ...]] = ()
+    heard: ClassVar[Mapping[str, Target]] = {}
 
     _lock: ClassVar[Any] = new_lock()
     _recorder: ClassVar[Recorder | None] = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from nexus_otel._guard import guard
 from nexus_otel.engine.instrumentor import Instrumentor
@@ -34,64 +34,62 @@ def _heard(name: str, request: Any, response: Any = None, **more: Any) -> Target
     return Target(module="dspy.utils.callback", name=name, request=request, response=response, **more)
 
 
-_MODULE: Final = _heard("Module", module_request, module_response)
-_LM: Final = _heard("LM", lm_request, lm_response, failure=failure)
-_TOOL: Final = _heard("Tool", tool_request, tool_response)
-_BATCH: Final = _heard("Evaluate", batch_request)
-_SEARCH: Final = _heard("Retrieve", search_request, search_response)
-_ADAPTER: Final = _heard("Adapter", adapter_request)
-
-
 def _forward(module: str, owner: str, since: str = "") -> tuple[Target, ...]:
     """Give the methods that people call past `__call__`."""
+    names = (f"{owner}.{name}" for name in ("forward", "aforward"))
     return tuple(
-        Target(
-            module=module,
-            name=f"{owner}.{name}",
-            request=forward_request,
-            settle=settle_forward,
-            since=since,
-            optional=True,
-        )
-        for name in ("forward", "aforward")
+        Target(module=module, name=name, request=forward_request, settle=settle_forward, since=since, optional=True)
+        for name in names
     )
 
 
-def _search(module: str, name: str) -> Target:
-    return Target(module=module, name=name, request=search_request, response=search_response, optional=True)
+def _search(module: str, name: str, since: str = "", until: str = "") -> Target:
+    return Target(
+        module=module,
+        name=name,
+        request=search_request,
+        response=search_response,
+        optional=True,
+        since=since,
+        until=until,
+    )
+
+
+def _embedding(name: str) -> Target:
+    request, response = embedding_request, embedding_response
+    return Target(module="dspy.clients.embedding", name=name, request=request, response=response, optional=True)
 
 
 class DSPyInstrumentor(Instrumentor):
     """Records what DSPy tells its callbacks, beside those of the user, whatever these are and however they are set."""
 
     package = "dspy"
-    requires = ("dspy >= 2.6.25, < 4",)
+    requires = ("dspy >= 2.6.27, < 4",)
     targets = (
         *_forward("dspy.predict.react", "ReAct"),
         *_forward("dspy.predict.react_v2", "ReActV2", since="3.3"),
-        _search("dspy.retrieve.retrieve", "Retrieve.forward"),
-        _search("dspy.retrievers.retrieve", "Retrieve.forward"),
+        _search("dspy.retrieve.retrieve", "Retrieve.forward", until="3.0"),
+        _search("dspy.retrievers.retrieve", "Retrieve.forward", since="3.0"),
         _search("dspy.retrievers.embeddings", "Embeddings.forward"),
-        _search("dspy.retrievers.embeddings", "EmbeddingsWithScores.forward"),
+        _search("dspy.retrievers.embeddings", "EmbeddingsWithScores.forward", since="3.2"),
         _search("dspy.dsp.colbertv2", "ColBERTv2.__call__"),
-        *(
-            Target(
-                module="dspy.clients.embedding",
-                name=f"Embedder.{name}",
-                request=embedding_request,
-                response=embedding_response,
-                optional=True,
-            )
-            for name in ("__call__", "acall")
-        ),
+        *(_embedding(f"Embedder.{name}") for name in ("__call__", "acall")),
     )
     replacements = (
         Swap("dspy.utils.callback", "dspy", lambda module: hooks.Listened(module, callback), required=True),
         Swap("dspy.clients.base_lm", "BaseLM._process_lm_response", notes.noting_response),
-        Swap("dspy.clients.base_lm", "BaseLM.update_history", notes.noting_entry),
+        Swap("dspy.clients.base_lm", "BaseLM.update_history", notes.noting_entry, since="3.0"),
         Swap("dspy.clients.execution", "finalize", notes.noting_result, since="3.4"),
         Swap("dspy.utils.parallelizer", "ParallelExecutor.execute", hooks.carrying),
     )
+    heard: ClassVar = {
+        "module": _heard("Module", module_request, module_response),
+        "lm": _heard("LM", lm_request, lm_response, failure=failure),
+        "tool": _heard("Tool", tool_request, tool_response),
+        "batch": _heard("Evaluate", batch_request),
+        "search": _heard("Retrieve", search_request, search_response),
+        "adapter": _heard("Adapter", adapter_request),
+    }
 
 
 class Callback:
@@ -104,44 +102,41 @@ class Callback:
 
     def on_module_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """A program begins, or a part of one."""
-        parent = notes.active()
         with guard("hearing of a module"):
-            above, item = listener.above(parent), hooks.in_item()
-            target = _SEARCH if is_retriever(instance) else _MODULE
-            listener.begin(call_id, target, told(instance, inputs=inputs, above=above, item=item), parent=parent)
+            kind = "search" if is_retriever(instance) else "module"
+            above = listener.above(notes.active())
+            _begin(kind, call_id, instance, inputs=inputs, above=above, item=hooks.in_item())
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """A model call begins."""
-        parent = notes.active()
-        listener.begin(call_id, _LM, told(instance, streamed=hooks.is_streamed(), **inputs), parent=parent)
-        notes.expect(call_id)
+        with guard("hearing of a model call"):
+            _begin("lm", call_id, instance, streamed=hooks.is_streamed(), **inputs)
+            notes.expect(call_id)
 
     def on_tool_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """A tool begins; those by which an agent ends its own loop are none."""
-        target = None if is_sentinel(instance) else _TOOL
-        listener.begin(call_id, target, told(instance, inputs=inputs), parent=notes.active())
+        with guard("hearing of a tool"):
+            _begin(None if is_sentinel(instance) else "tool", call_id, instance, inputs=inputs)
 
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """An evaluation begins, whose items are runs of their own."""
-        listener.begin(call_id, _BATCH, told(instance, verb="evaluate", inputs=inputs), parent=notes.active())
+        _begin("batch", call_id, instance, verb="evaluate", inputs=inputs)
 
     def on_compile_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """An optimizer begins, whose trials are runs of their own."""
-        listener.begin(call_id, _BATCH, told(instance, verb="compile", inputs=inputs), parent=notes.active())
+        _begin("batch", call_id, instance, verb="compile", inputs=inputs)
 
     def on_adapter_format_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """An adapter makes messages."""
-        listener.begin(call_id, _ADAPTER, told(instance, verb="format", inputs=inputs), parent=notes.active())
+        _begin("adapter", call_id, instance, verb="format", inputs=inputs)
 
     def on_adapter_parse_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """An adapter reads an answer, in which the model may have asked for a tool that there is not."""
-        parent = notes.active()
         with guard("looking for tools that there are not"):
-            run = listener.above(parent)
-            for number, tool in enumerate(unknown_tools(run, inputs)):
-                listener.begin((call_id, number), _TOOL, told(instance, unknown=tool), parent=parent)
+            for number, tool in enumerate(unknown_tools(listener.above(notes.active()), inputs)):
+                _begin("tool", (call_id, number), instance, unknown=tool)
                 listener.end((call_id, number), tool.name)
-        listener.begin(call_id, _ADAPTER, told(instance, verb="parse", inputs=inputs), parent=parent)
+        _begin("adapter", call_id, instance, verb="parse", inputs=inputs)
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
         """A model call ends."""
@@ -153,6 +148,12 @@ class Callback:
 
     on_tool_end = on_evaluate_end = on_compile_end = on_module_end
     on_adapter_format_end = on_adapter_parse_end = on_module_end
+
+
+def _begin(kind: str | None, key: Any, instance: Any, **arguments: Any) -> None:
+    """Know that something begins; of no kind, it only stands between others."""
+    target = DSPyInstrumentor.heard[kind] if kind is not None else None
+    listener.begin(key, target, told(instance, **arguments), parent=notes.active())
 
 
 def _end(call_id: str, outputs: Any, exception: BaseException | None, note: Any = None) -> None:
