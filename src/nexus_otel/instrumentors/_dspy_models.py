@@ -119,13 +119,18 @@ def _usage(note: Note) -> Usage:
 
 
 def failure(error: BaseException) -> Failure:
-    """Read an exception of a model call: the provider's error type, else the exception's name."""
-    said = item(error, "provider_code") or item(error, "type")
-    named = isinstance(said, str) and said.lower().endswith("error")
-    code = said if isinstance(said, str) else None
-    if type(error).__name__ == "ContextWindowExceededError":
-        code = code or "context_length_exceeded"
-    return Failure(str(said) if named else type(error).__name__, str(item(error, "message") or error), code)
+    """Read an exception of a model call: the provider's word for it, else the exception's name.
+
+    DSPy's own client has the provider's code in `provider_code`, and a word of DSPy's in `code`; LiteLLM has the
+    provider's `type` and `code`, as OpenAI's SDK does.
+    """
+    said, name = item(error, "provider_code"), type(error).__name__
+    if hasattr(error, "llm_provider"):
+        kind = item(error, "type")
+        said = kind if isinstance(kind, str) and kind.endswith("error") else item(error, "code")
+    code = said if isinstance(said, str) and said else None
+    overflow = "context_length_exceeded" if name == "ContextWindowExceededError" else None
+    return Failure(code or name, str(item(error, "message") or error), code or overflow)
 
 
 # -- embeddings --------------------------------------------------------------------------------------------------------

@@ -69,11 +69,13 @@ def tool_request(call: Call) -> ToolCall:
         return ToolCall(unknown.name, unknown.arguments, known=False, derived=True)
     tool, inputs = call.instance, call.kwargs.get("inputs")
     arguments = item(inputs, "kwargs")
+    offered = given_tools(getattr(call.kwargs.get("above"), "module", None)).values()
     return ToolCall(
         str(item(tool, "name") or type(tool).__name__),
         arguments if arguments is not None else inputs,
         description=item(tool, "desc") or None,
         schema=schema(tool),
+        known=True if any(tool is each for each in offered) else None,
     )
 
 

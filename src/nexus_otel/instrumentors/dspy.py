@@ -36,10 +36,17 @@ def _heard(name: str, request: Any, response: Any = None, **more: Any) -> Target
 
 def _forward(module: str, owner: str, since: str = "") -> tuple[Target, ...]:
     """Give the methods that people call past `__call__`."""
-    names = (f"{owner}.{name}" for name in ("forward", "aforward"))
     return tuple(
-        Target(module=module, name=name, request=forward_request, settle=settle_forward, since=since, optional=True)
-        for name in names
+        Target(
+            module=module,
+            name=f"{owner}.{name}",
+            request=forward_request,
+            failure=failure,
+            settle=settle_forward,
+            since=since,
+            optional=True,
+        )
+        for name in ("forward", "aforward")
     )
 
 
@@ -83,7 +90,7 @@ class DSPyInstrumentor(Instrumentor):
         Swap("dspy.utils.parallelizer", "ParallelExecutor.execute", hooks.carrying),
     )
     heard: ClassVar = {
-        "module": _heard("Module", module_request, module_response),
+        "module": _heard("Module", module_request, module_response, failure=failure),
         "lm": _heard("LM", lm_request, lm_response, failure=failure),
         "tool": _heard("Tool", tool_request, tool_response),
         "batch": _heard("Evaluate", batch_request),
@@ -116,7 +123,8 @@ class Callback:
     def on_tool_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """A tool begins; those by which an agent ends its own loop are none."""
         with guard("hearing of a tool"):
-            _begin(None if is_sentinel(instance) else "tool", call_id, instance, inputs=inputs)
+            kind = None if is_sentinel(instance) else "tool"
+            _begin(kind, call_id, instance, inputs=inputs, above=listener.above(notes.active()))
 
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """An evaluation begins, whose items are runs of their own."""
