@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 from typing import Any
 
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-
 import dspy
 
 from nexus_otel.engine.target import release
