@@ -41,6 +41,11 @@ def is_agent(module: Any) -> bool:
     return any(kind.__name__ in _AGENTS and is_own(kind) for kind in type(module).__mro__)
 
 
+def is_model(instance: Any) -> bool:
+    """Whether it is a model, DSPy's or one of the user's."""
+    return any(kind.__name__ == "BaseLM" and is_own(kind) for kind in type(instance).__mro__)
+
+
 def program_name(module: Any) -> str | None:
     """Return what a person calls a module.
 

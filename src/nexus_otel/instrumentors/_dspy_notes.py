@@ -107,8 +107,10 @@ def noting_entry(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _of_response(response: Any) -> Note:
-    cached = bool(item(response, "cache_hit"))
-    return Note((response,), None, item(response, "usage"), item(response, "model"), cached)
+    counted = item(response, "usage")
+    emptied = counted == {} and hasattr(response, "_hidden_params")  # how DSPy's cache marks an object of LiteLLM
+    cached = emptied or bool(item(response, "cache_hit"))
+    return Note((response,), None, counted, item(response, "model"), cached)
 
 
 def _of_result(result: Any) -> Note:

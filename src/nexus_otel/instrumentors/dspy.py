@@ -17,6 +17,7 @@ from nexus_otel.instrumentors._dspy_models import (
     lm_request,
     lm_response,
 )
+from nexus_otel.instrumentors._dspy_names import is_model
 from nexus_otel.instrumentors._dspy_programs import (
     adapter_request,
     batch_request,
@@ -109,6 +110,9 @@ class Callback:
 
     def on_module_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """A program begins, or a part of one."""
+        if is_model(instance):  # before 3.2 only `dspy.LM` itself is told as a model
+            self.on_lm_start(call_id, instance, inputs)
+            return
         with guard("hearing of a module"):
             kind = "search" if is_retriever(instance) else "module"
             above = listener.above(notes.active())
@@ -146,15 +150,17 @@ class Callback:
                 listener.end((call_id, number), tool.name)
         _begin("adapter", call_id, instance, verb="parse", inputs=inputs)
 
-    def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
-        """A model call ends."""
-        _end(call_id, outputs, exception, note=notes.noted(call_id))
-
     def on_module_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
-        """A program or a part of one ends."""
-        _end(call_id, outputs, exception)
+        """Anything ends."""
+        note = notes.noted(call_id)
+        error = exception if exception is not None else hooks.cancellation(outputs)
+        if error is not None:
+            listener.fail(call_id, error)
+            return
+        step = listener.step(call_id)
+        listener.end(call_id, notes.Ended(step, outputs, note) if step is not None else None)
 
-    on_tool_end = on_evaluate_end = on_compile_end = on_module_end
+    on_lm_end = on_tool_end = on_evaluate_end = on_compile_end = on_module_end
     on_adapter_format_end = on_adapter_parse_end = on_module_end
 
 
@@ -162,15 +168,6 @@ def _begin(kind: str | None, key: Any, instance: Any, **arguments: Any) -> None:
     """Know that something begins; of no kind, it only stands between others."""
     target = DSPyInstrumentor.heard[kind] if kind is not None else None
     listener.begin(key, target, told(instance, **arguments), parent=notes.active())
-
-
-def _end(call_id: str, outputs: Any, exception: BaseException | None, note: Any = None) -> None:
-    error = exception if exception is not None else hooks.cancellation(outputs)
-    if error is not None:
-        listener.fail(call_id, error)
-        return
-    step = listener.step(call_id)
-    listener.end(call_id, notes.Ended(step, outputs, note) if step is not None else None)
 
 
 def _ignored(**_told: Any) -> None:

@@ -133,7 +133,8 @@ def test_a_streamed_run_is_one_tree(seen, play, provider):
     assert isinstance(got[-1], dspy.Prediction)
     assert seen.tree() == TREE
     assert {values(chat)["gen_ai.request.stream"] for chat in seen.all("chat")} == {True}
-    assert sums(seen) in ((0, 0), provider.usage_sent(lm.key))
+    if VERSION >= (3,):  # before, the provider is not asked for usage, and LiteLLM estimates it
+        assert sums(seen) == provider.usage_sent(lm.key)
 
 
 def test_a_program_of_the_user_s_is_a_workflow_with_agents_in_it(seen, play):
