@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from nexus_otel.engine.listener import carried
+from nexus_otel.instrumentors._dspy_frames import is_unheard
 
 _IN_ITEM: Final[ContextVar[bool]] = ContextVar("nexus_otel_dspy_item", default=False)
 
@@ -42,7 +43,9 @@ class _Settings:
     def get(self, name: str, default: Any = None) -> Any:
         """Return a setting, as the package's own do."""
         found = self._package.settings.get(name, default)
-        return [*(found or ()), self._callback] if name == "callbacks" else found
+        if name != "callbacks":
+            return found
+        return [] if is_unheard() else [*(found or ()), self._callback]
 
 
 def cancellation(outputs: Any) -> BaseException | None:

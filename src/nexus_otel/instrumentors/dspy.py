@@ -10,6 +10,7 @@ from nexus_otel.engine.listener import Listener, told
 from nexus_otel.engine.target import Swap, Target
 from nexus_otel.instrumentors import _dspy_hooks as hooks
 from nexus_otel.instrumentors import _dspy_notes as notes
+from nexus_otel.instrumentors._dspy_frames import unheard
 from nexus_otel.instrumentors._dspy_models import (
     embedding_request,
     embedding_response,
@@ -160,7 +161,14 @@ class Callback:
         step = listener.step(call_id)
         listener.end(call_id, notes.Ended(step, outputs, note) if step is not None else None)
 
-    on_lm_end = on_tool_end = on_evaluate_end = on_compile_end = on_module_end
+    def on_tool_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+        """A tool ends; the model may be shown how it failed."""
+        if exception is not None:
+            with guard("restoring a traceback"):
+                unheard(exception)
+        self.on_module_end(call_id, outputs, exception)
+
+    on_lm_end = on_evaluate_end = on_compile_end = on_module_end
     on_adapter_format_end = on_adapter_parse_end = on_module_end
 
 

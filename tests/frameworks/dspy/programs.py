@@ -84,7 +84,7 @@ async def find_async(bird: str = CANARY) -> str:
     return f"{bird}: in the cage"
 
 
-def fail(bird: str) -> str:
+def fail(bird: str = CANARY) -> str:
     """Never finds a bird."""
     raise LookupError(f"no {bird}")
 

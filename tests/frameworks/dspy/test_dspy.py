@@ -27,6 +27,7 @@ from tests.frameworks.dspy.programs import (
     asks,
     async_client,
     client,
+    fail,
     find_async,
 )
 from tests.kit.cases import CANARY, Case, Expected, Library
@@ -176,6 +177,14 @@ def pipeline(_lm: Any) -> Any:
     return Pipeline()(question=QUESTION).toDict()
 
 
+def react_failing(_lm: Any) -> Any:
+    return agent(dspy.Tool(fail, name="find", desc="Finds a bird."))(question=QUESTION).toDict()
+
+
+async def react_failing_async(_lm: Any) -> Any:
+    return (await agent(dspy.Tool(fail, name="find", desc="Finds a bird.")).acall(question=QUESTION)).toDict()
+
+
 def react_forward(_lm: Any) -> Any:
     return agent().forward(question=QUESTION).toDict()
 
@@ -200,6 +209,23 @@ OF_REACT = (
     run("dspy.ReAct", 3, 1), chat(parent=AGENT), tool(AGENT), chat(parent=AGENT), chat(parent=AGENT),
 )  # fmt: skip
 LONE = {"nexus.message.count": 1}
+FAILED = {
+    name: value
+    for name, value in tool(AGENT).attributes.items()
+    if name not in ("nexus.tool.answer.form", "nexus.tool.call.result.hash")
+}
+FAILED |= {
+    "nexus.tool.failed": True, "nexus.tool.failed.how": "status", "nexus.tool.error.class": str,
+    "nexus.tool.error.hash": str, "error.type": "LookupError",
+}  # fmt: skip
+OF_FAILING = (
+    *OF_REACT[:2],
+    Expected(
+        name="execute_tool find", attributes=FAILED, kind=SpanKind.INTERNAL, parent=AGENT, error="LookupError",
+        events=("exception",), content=("gen_ai.tool.call.arguments",),
+    ),
+    *OF_REACT[3:],
+)  # fmt: skip
 THE_RICH = {
     "gen_ai.usage.input_tokens": 37,
     "gen_ai.usage.output_tokens": 50,
@@ -226,6 +252,8 @@ CASES = (
     ),
     Case(id="react-forward", call=react_forward, steps=[FIND, FINISH, ANSWER], spans=OF_REACT),
     Case(id="react", call=react, steps=[FIND, FINISH, ANSWER], spans=OF_REACT),
+    Case(id="react-failing", call=react_failing, steps=[FIND, FINISH, ANSWER], spans=OF_FAILING),
+    Case(id="react-failing-async", call=react_failing_async, steps=[FIND, FINISH, ANSWER], spans=OF_FAILING),
     Case(id="react-async", call=react_async, steps=[FIND, FINISH, ANSWER], spans=OF_REACT),
     *(
         [
