@@ -48,7 +48,7 @@ def support() -> str:
         if instrumentor.heard:
             said.insert(0, f"by its callbacks: {', '.join(target.name for target in instrumentor.heard.values())}")
         recorded = "; ".join(said)
-        rows.append(f"| {name} | {', '.join(instrumentor.requires)} | {tested(instrumentor.package)} | {recorded} |")
+        rows.append(f"| {name} | {instrumentor.requires[0]} | {tested(instrumentor.package)} | {recorded} |")
     return "\n".join(rows)
 
 

@@ -119,8 +119,10 @@ def answered(reply: Any) -> list[Any]:
     return [message, *({"role": "tool", "tool_call_id": call.id, "content": FOUND} for call in calls)]
 
 
-def loop(client: Any) -> list[Any]:
+def loop(client: Any, instructions: str = "") -> list[Any]:
     messages = list(ASK["messages"])
+    if instructions:
+        messages[0] = {"role": "system", "content": instructions}
     replies = []
     while True:
         replies.append(client.chat.completions.create(**{**ASK, "messages": messages}, tools=TOOLS))
@@ -253,6 +255,22 @@ def completion(more: Attributes = NOTHING_MORE) -> Expected:
         **more,
     }
     return Expected(name="text_completion gpt-test", attributes=attributes, content=(INPUT, OUTPUT))
+
+
+def embeddings(more: Attributes = NOTHING_MORE) -> Expected:
+    """The span of an embeddings call, which has no content."""
+    attributes = {
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "embed-test",
+        "gen_ai.response.model": "embed-test",
+        "gen_ai.usage.input_tokens": 100,
+        "gen_ai.embeddings.dimension.count": 8,
+        "server.address": "127.0.0.1",
+        "server.port": int,
+        **more,
+    }
+    return Expected(name="embeddings embed-test", attributes=attributes)
 
 
 STREAMED = {"gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": float}
@@ -438,8 +456,28 @@ def responses_streaming(client: Any) -> Any:
         return list(response.parse())
 
 
+async def respond_in_beta(client: Any) -> Any:
+    return [event async for event in await client.beta.responses.create(**RESPOND, stream=True)]
+
+
 async def complete_async(client: Any) -> Any:
     return await client.completions.create(**COMPLETE)
+
+
+EMBED: dict[str, Any] = {"model": "embed-test", "input": [f"The {CANARY}", "a cage"], "encoding_format": "float"}
+FLOATS = {"gen_ai.request.encoding_formats": ("float",)}
+
+
+def embed(client: Any) -> Any:
+    return client.embeddings.create(**EMBED)
+
+
+async def embed_async(client: Any) -> Any:
+    return await client.embeddings.create(**EMBED, dimensions=4)
+
+
+def embed_raw(client: Any) -> Any:
+    return client.embeddings.with_raw_response.create(**EMBED).parse()
 
 
 RICH = Reply(
@@ -523,6 +561,13 @@ CALLS = (
         spans=[response(JSON)],
     ),
     Case(id="responses-parse-async", call=responses_parse_async, steps=[PARSED], spans=[response(JSON)]),
+    Case(
+        id="responses-beta",
+        call=lambda client: client.beta.responses.create(**RESPOND),
+        steps=[SAID],
+        spans=[response()],
+    ),
+    Case(id="responses-beta-stream-async", call=respond_in_beta, steps=[SAID], spans=[response(STREAMED)]),
     Case(id="responses-raw", call=responses_raw, steps=[SAID], spans=[response()]),
     Case(id="responses-streaming", call=responses_streaming, steps=[SAID], spans=[response(STREAMED)]),
     Case(
@@ -537,6 +582,16 @@ CALLS = (
         steps=[SAID],
         spans=[completion(STREAMED)],
     ),
+)
+EMBEDDINGS = (
+    Case(id="embeddings", call=embed, steps=[SAID], spans=[embeddings(FLOATS)]),
+    Case(
+        id="embeddings-async",
+        call=embed_async,
+        steps=[SAID],
+        spans=[embeddings({**FLOATS, "gen_ai.embeddings.dimension.count": 4})],
+    ),
+    Case(id="embeddings-raw", call=embed_raw, steps=[SAID], spans=[embeddings(FLOATS)]),
 )
 LOOPS = (
     Case(id="loop", call=loop, steps=[FIND, SAID], spans=chat_loop()),

@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 
 from nexus_otel.engine.target import release
-from tests.kit.cases import Gap, Lines
+from tests.kit.cases import Lines
 
 VERSION = importlib.metadata.version("openai")
 
 SINCE = {
+    "answer in the error": "1.55",
     "responses": "1.66",
-    "retry": "1.76",
     "parse": "1.92",
+    "conversation": "1.109",
+    "beta responses": "2.54",
     "connection errors in streams": "3.0",
 }
 """`parse` and `stream` of chat completions are in `beta` before 1.92."""
@@ -26,15 +28,8 @@ _RESPONSES = (
     "responses-refused", "responses-retry", "responses-incomplete", "responses-loop", "responses-loop-items",
     "responses-loop-async", "responses-parallel", "responses-overflow",
 )  # fmt: skip
-_UNSEEN = Gap(
-    tests=frozenset({"test_the_spans_are_those_expected"}),
-    until=SINCE["retry"],
-    why="the SDK waits inside of a larger method: retries are no events, only time",
-)
-LINES = Lines(
-    since=dict.fromkeys(_RESPONSES, SINCE["responses"]),
-    gaps=dict.fromkeys(("retry", "retry-async", "responses-retry"), _UNSEEN),
-)
+_BETA = ("responses-beta", "responses-beta-stream-async")
+LINES = Lines(since={**dict.fromkeys(_RESPONSES, SINCE["responses"]), **dict.fromkeys(_BETA, SINCE["beta responses"])})
 
 
 def has(feature: str) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tests.instrumentors.openai_cases import CALLS, FAILURES, LIBRARY, LOOPS, STREAMS
-from tests.instrumentors.openai_lines import has
+from tests.instrumentors.openai_cases import CALLS, EMBEDDINGS, FAILURES, LIBRARY, LOOPS, STREAMS
 from tests.kit.faults import FAULTS
 from tests.kit.streaming import Streaming
 from tests.kit.suite import Conformance
@@ -12,19 +11,15 @@ from tests.kit.undoing import Undoing
 IN_FAULTS = {
     "create", "create-async", "stream", "stream-async", "helper", "helper-async", "parse", "raw", "raw-stream",
     "streaming-parse", "streaming-read-async", "iterators", "responses", "responses-stream-async", "responses-helper",
-    "loop", "responses-loop", "refused", "refused-async", "retry", "retry-async", "completion-stream",
+    "embeddings", "loop", "responses-loop", "refused", "refused-async", "retry", "retry-async", "completion-stream",
 }  # fmt: skip
 
 
 class TestOpenAI(Conformance):
     library = LIBRARY
-    cases = (*CALLS, *LOOPS, *FAILURES)
+    cases = (*CALLS, *EMBEDDINGS, *LOOPS, *FAILURES)
     fault_cases = tuple(case for case in cases if case.id in IN_FAULTS)
-    reached = (
-        frozenset(FAULTS)
-        - {"deferred", "runs.claim"}  # the SDK runs no tools, and its helpers call `create`
-        - (frozenset() if has("retry") else {"recorder.retry"})
-    )
+    reached = frozenset(FAULTS) - {"deferred", "runs.claim"}  # the SDK runs no tools, and its helpers call `create`
 
 
 class TestUndoing(Undoing):

@@ -102,9 +102,12 @@ class Conformance:
             run(self.library, case, provider)
         table = semconv.PKG_METRICS if names == "pkg" else semconv.MAIN_METRICS
         assert set(seen.points) <= {metric.name for metric in table.values()}
-        assert _measured(seen, table["duration"].name) == _errors(seen, semconv.MODEL_OPERATIONS)
+        embeds = {semconv.EMBEDDINGS}
+        in_duration = semconv.MODEL_OPERATIONS | (embeds if names == "pkg" else set())
+        assert _measured(seen, table["duration"].name) == _errors(seen, in_duration)
         assert _measured(seen, table["agent"].name) == _errors(seen, {semconv.INVOKE_AGENT})
         if names == "main":
+            assert _measured(seen, table["other"].name) == _errors(seen, embeds)
             for key, attribute in (("input", semconv.USAGE_INPUT), ("output", semconv.USAGE_OUTPUT)):
                 assert _sum(seen, table[key].name) == sum(values(span).get(attribute, 0) for span in _calls(seen))
 

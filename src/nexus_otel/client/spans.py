@@ -57,6 +57,7 @@ class Handle:
         self._above = above
         self._before: Context = otel_context.get_current()
         self._below: dict[int, Span] = {}
+        self._left: list[Any] = []
         self._is_ended = False
         if step is not None and step.context is not None:
             scope.enter(step.context)
@@ -169,6 +170,8 @@ class Handle:
         """End with what is around it: nobody did."""
         self._is_ended = True
         with guard("ending a span that nobody ended"):
+            for span in reversed(list(self._below.values())):
+                span._unended()
             if isinstance(self._step, Step):
                 _forgotten(self._step)
         self._leave()
@@ -180,8 +183,12 @@ class Handle:
         if self._step is None or self._step.context is None:
             return
         with guard("leaving a span"):
-            if get_current_span() is get_current_span(self._step.context):
+            mine = [get_current_span(self._step.context), *self._left]
+            current = get_current_span()
+            if any(current is span for span in mine):
                 scope.enter(self._before)
+            elif self._above is not None:  # ended from elsewhere: whoever is around it leaves it too
+                self._above._left += mine
 
     def _here(self) -> Context:
         """Return the context of what begins inside this: the current one where that is in this trace, with this on top.
@@ -229,26 +236,37 @@ class Trace(Handle):
         step.finish(describing.run_result(output), describing.failure_of(status, output))
 
 
-def start_trace(agent: str | None, name: str, metadata: Mapping[str, Any] | None) -> Trace:
-    """Start a run; a run of a person's that is still open in this context does not hold it."""
+def start_trace(
+    agent: str | None, name: str, metadata: Mapping[str, Any] | None, route: tuple[str, Any] | None = None
+) -> Trace:
+    """Start a run; a run of a person's that is still open in this context does not hold it.
+
+    Args:
+        agent: The agent's name; None: the service's.
+        name: What the run is called.
+        metadata: What is known of it.
+        route: A context key and its value, by which its trace goes somewhere of its own.
+    """
     step: AgentStep | None = None
     with guard("starting a trace"):
-        step = _trace_step(agent, name, dict(metadata or {}))
+        step = _trace_step(agent, name, dict(metadata or {}), route)
     return Trace(step, None)
 
 
-def _trace_step(agent: str | None, name: str, metadata: dict[str, Any]) -> AgentStep:
+def _trace_step(agent: str | None, name: str, metadata: dict[str, Any], route: tuple[str, Any] | None) -> AgentStep:
     recorder = recording.explicit()
     asked = metadata.pop("input", None)
     here = meta.carried(otel_context.get_current(), metadata)
     here = meta.added(here, meta.current().attributes(metadata))
+    if route is not None:
+        here = otel_context.set_value(*route, here)
     above = given_run(here)
     run = AgentRun(
         agent,
         metadata.get("conversation_id"),
         description=metadata.get("description"),
         conversation=(lambda: _asked(asked)) if asked is not None else None,
-        apart=above is not None and above.agent.subject == _MANUAL,
+        apart=route is not None or (above is not None and above.agent.subject == _MANUAL),
         subject=_MANUAL,
     )
     step = AgentStep(recorder, _TARGET, _NOTHING, run, here)

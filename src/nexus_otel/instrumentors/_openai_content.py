@@ -17,8 +17,8 @@ _DATA_URL: Final = re.compile(r"data:([^;,]*)[^,]*;base64,", re.ASCII)
 
 
 def parts(content: Any) -> list[Part]:
-    """Return the parts of a message's content: a text, or pieces as dicts or objects."""
-    if content is None:
+    """Return the parts of a message's content: a text, or pieces as dicts or objects; none of an empty text."""
+    if content is None or content == "":
         return []
     if isinstance(content, str):
         return [{"type": "text", "content": content}]
@@ -99,15 +99,16 @@ def chat_message(given: Any) -> Message:
     if role in ("tool", "function"):
         response = {"type": "tool_call_response", "id": item(given, "tool_call_id")}
         return Message("tool", [{**response, "response": answer(item(given, "content"))}])
-    found = [_reasoning(text)] if (text := reasoning_of(given)) else []
-    found += parts(item(given, "content"))
+    found = parts(item(given, "content"))
     if role == "assistant":
+        if text := reasoning_of(given):
+            found.insert(0, _reasoning(text))
         if refusal := item(given, "refusal"):
             found.append({"type": "text", "content": refusal})
         found += [_chat_call(call) for call in listed(item(given, "tool_calls"))]
         if (call := item(given, "function_call")) is not None:
             found.append(_tool_call(None, item(call, "name"), item(call, "arguments")))
-    return Message(role, found)
+    return Message(role, found, item(given, "name"))
 
 
 def reasoning_of(given: Any) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nexus_otel.genai.operations import InferenceResult
-from nexus_otel.genai.plain import item
+from nexus_otel.genai.operations import Failure, InferenceResult
+from nexus_otel.genai.plain import item, to_json
 from nexus_otel.instrumentors._openai_content import reasoning_of
-from nexus_otel.instrumentors._openai_responses import chat_response, response_response, said
+from nexus_otel.instrumentors._openai_responses import chat_response, response_response, said, said_failure
 
 
 class ChatFold:
@@ -25,18 +25,22 @@ class ChatFold:
 
     def add(self, chunk: Any) -> None:
         """Take one chunk."""
-        for given in chunk.choices or ():
+        choices = chunk.choices
+        ends = not choices
+        for given in choices or ():
             choice = self._choices.get(given.index)
             if choice is None:
                 choice = self._choices[given.index] = _Choice()
             choice.add(self.delta(given))
             if given.finish_reason:
                 choice.finish_reason = given.finish_reason
-        if "id" not in self._head and chunk.id:
-            self._head |= {"id": chunk.id, "model": chunk.model}
-        for name in ("usage", "service_tier", "system_fingerprint"):
-            if (found := item(chunk, name)) is not None:
-                self._head[name] = _counts(found) if name == "usage" else found
+                ends = True
+        if ends or not self._head:
+            for name in ("id", "model", "service_tier", "system_fingerprint"):
+                if found := item(chunk, name):
+                    self._head[name] = found
+        if (counted := item(chunk, "usage")) is not None:
+            self._head["usage"] = _counts(counted)
 
     def delta(self, choice: Any) -> Any:
         """Return what a choice adds."""
@@ -67,21 +71,28 @@ class _Choice:
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
-        self._texts: dict[str, list[str]] = {}
+        self._content: list[str] = []
+        self._texts = {"content": self._content}
         self._calls: list[dict[str, Any]] = []
 
     def add(self, delta: Any) -> None:
         """Take what a chunk adds."""
         if delta is None:
             return
-        if text := item(delta, "content"):
-            self._texts.setdefault("content", []).append(text)
+        text = item(delta, "content")
+        if text and isinstance(text, str):
+            self._content.append(text)
         else:
-            for name, read in (("refusal", item(delta, "refusal")), ("reasoning_content", reasoning_of(delta))):
-                if read:
-                    self._texts.setdefault(name, []).append(read)
+            self._add_other(delta, text)
         for call in item(delta, "tool_calls") or ():
             self._call(item(call, "index"), item(call, "id"), item(call, "function") or item(call, "custom"))
+
+    def _add_other(self, delta: Any, content: Any) -> None:
+        if isinstance(content, list):
+            self._content += [str(text) for part in content if (text := item(part, "text"))]
+        for name, read in (("refusal", item(delta, "refusal")), ("reasoning_content", reasoning_of(delta))):
+            if read and isinstance(read, str):
+                self._texts.setdefault(name, []).append(read)
         if (legacy := item(delta, "function_call")) is not None:
             self._call(0, None, legacy)
 
@@ -95,7 +106,7 @@ class _Choice:
         found["id"] = found["id"] or call_id
         found["name"] = found["name"] or item(body, "name") or ""
         if piece := item(body, "arguments") or item(body, "input"):
-            found["arguments"].append(piece)
+            found["arguments"].append(piece if isinstance(piece, str) else to_json(piece))
 
     def whole(self) -> Mapping[str, Any]:
         """Return the choice so far."""
@@ -103,7 +114,7 @@ class _Choice:
             {"id": call["id"], "function": {"name": call["name"], "arguments": "".join(call["arguments"])}}
             for call in self._calls
         ]
-        texts = {name: "".join(pieces) for name, pieces in self._texts.items()}
+        texts = {name: "".join(pieces) for name, pieces in self._texts.items() if pieces}
         return {
             "message": {"role": "assistant", **texts, "tool_calls": calls},
             "finish_reason": self.finish_reason,
@@ -116,12 +127,13 @@ class ResponseFold:
     def __init__(self) -> None:
         self.complete = False
         self._result: InferenceResult | None = None
+        self._failure: Failure | None = None
         self._head: dict[str, Any] = {"status": "in_progress"}
         self._items: dict[int, tuple[dict[str, Any], list[str]]] = {}
 
     def add(self, event: Any) -> None:
         """Take one event."""
-        kind = event.type
+        kind = event.type or item(event, "event") or ""  # what it does not know, 1.66 gives as event and data
         if kind.endswith(".delta"):
             if (started := self._items.get(item(event, "output_index"))) is not None and isinstance(event.delta, str):
                 started[1].append(event.delta)
@@ -132,11 +144,15 @@ class ResponseFold:
         elif kind in ("response.completed", "response.incomplete", "response.failed"):
             self._result = response_response(event.response)
             self.complete = True
+        elif kind == "error":
+            self._failure = said_failure(item(event, "data") or event)
 
     def result(self) -> InferenceResult:
         """Return the response so far."""
         items = [_finished(begun, "".join(pieces)) for _, (begun, pieces) in sorted(self._items.items())]
-        return self._result or response_response({**self._head, "output": items}) or InferenceResult()
+        result = self._result or response_response({**self._head, "output": items}) or InferenceResult()
+        result.failure = result.failure or self._failure
+        return result
 
 
 def _started(given: Any) -> dict[str, Any]:

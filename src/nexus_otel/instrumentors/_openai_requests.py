@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -12,6 +13,7 @@ from nexus_otel.engine.target import Call
 from nexus_otel.genai.operations import Conversation, Inference, Message
 from nexus_otel.genai.plain import item, listed
 from nexus_otel.instrumentors._openai_content import chat_message, definition, history, parts
+from nexus_otel.instrumentors._openai_usage import ask
 
 _AZURE: Final = "azure.ai.openai"
 _HOSTS: Final = (
@@ -27,18 +29,30 @@ _HOSTS: Final = (
 
 def chat_request(call: Call) -> Inference:
     """Read a call of `chat.completions`."""
+    ask(call)
     return _inference(call, "chat_completions", "messages", chat_conversation)
 
 
 def response_request(call: Call) -> Inference:
     """Read a call of `responses`."""
-    return _inference(call, "responses", "input", response_conversation)
+    operation = _inference(call, "responses", "input", response_conversation)
+    given = item(call.arguments, "conversation") or item(item(call.arguments, "extra_body"), "conversation")
+    operation.conversation_id = _text(given) or _text(item(given, "id"))
+    return operation
 
 
 def completion_request(call: Call) -> Inference:
     """Read a call of `completions`."""
+    ask(call)
     operation = _inference(call, None, "prompt", completion_conversation)
     operation.operation = semconv.TEXT_COMPLETION
+    return operation
+
+
+def embedding_request(call: Call) -> Inference:
+    """Read a call of `embeddings`; what is embedded is no message."""
+    operation = _inference(call, None, "input", lambda _args: Conversation())
+    operation.operation = semconv.EMBEDDINGS
     return operation
 
 
@@ -57,8 +71,16 @@ def _inference(call: Call, api: str | None, given: str, read: Callable[[Mapping[
         port=port,
         stream=bool(item(args, "stream")),
         client=id(client),
-        history=id(args.get(given)),
+        history=_identity(args.get(given)),
     )
+
+
+def _identity(history: Any) -> int:
+    """Return what tells a history from others: the list that it is; a text may be a constant, and tells nothing."""
+    return id(history) if isinstance(history, list) else -next(_calls)
+
+
+_calls: Final = itertools.count(1)
 
 
 @lru_cache(256)
@@ -110,10 +132,6 @@ def _format(value: Any) -> str | None:
     return "json" if kind in ("json_object", "json_schema") else _text(kind)
 
 
-def _conversation_id(value: Any) -> str | None:
-    return _text(value) or _text(item(value, "id"))
-
-
 _PARAMETERS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "max_tokens": (semconv.REQUEST_MAX_TOKENS, _whole),
     "max_completion_tokens": (semconv.REQUEST_MAX_TOKENS, _whole),
@@ -133,7 +151,8 @@ _PARAMETERS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "text": (semconv.OUTPUT_TYPE, lambda value: _format(item(value, "format"))),
     "service_tier": (semconv.OPENAI_REQUEST_TIER, lambda value: _text(value) if value != "auto" else None),
     "previous_response_id": (semconv.REQUEST_PREVIOUS_RESPONSE, _text),
-    "conversation": (semconv.CONVERSATION_ID, _conversation_id),
+    "dimensions": (semconv.EMBEDDING_DIMENSIONS, _whole),
+    "encoding_format": (semconv.ENCODING_FORMATS, _texts),
 }
 
 

@@ -65,7 +65,14 @@ def response_response(value: Any) -> InferenceResult | None:
         output=output,
         calls=calls,
         attributes=_attributes(value),
+        failure=said_failure(item(value, "error")) if reason == "error" else None,
     )
+
+
+def said_failure(error: Any) -> Failure:
+    """Read a failure that is an answer: in a response, or an event of its stream."""
+    code = item(error, "code")
+    return Failure(str(code or "error"), item(error, "message"))
 
 
 def _reason(value: Any, *, asks: bool) -> str | None:
@@ -87,11 +94,19 @@ def _calls(output: Any) -> tuple[AskedCall, ...]:
 
 
 def _attributes(value: Any) -> dict[str, Any]:
+    counted = item(value, "usage")
     found = {
+        semconv.USAGE_AUDIO_INPUT: _audio(item(counted, "prompt_tokens_details")),
+        semconv.USAGE_AUDIO_OUTPUT: _audio(item(counted, "completion_tokens_details")),
         semconv.OPENAI_RESPONSE_TIER: item(value, "service_tier"),
         semconv.OPENAI_FINGERPRINT: item(value, "system_fingerprint"),
     }
     return {name: said for name, said in found.items() if said}
+
+
+def _audio(details: Any) -> int | None:
+    count = item(details, "audio_tokens")
+    return count if isinstance(count, int) and count > 0 else None
 
 
 def usage(counted: Any) -> Usage:
@@ -114,6 +129,11 @@ def usage(counted: Any) -> Usage:
     )
 
 
+def answered(error: BaseException) -> InferenceResult | None:
+    """Read the completion that the SDK raises over: `LengthFinishReasonError` of `parse`."""
+    return chat_response(item(error, "completion"))
+
+
 def failure(error: BaseException) -> Failure:
     """Read an exception of the SDK.
 
@@ -126,8 +146,15 @@ def failure(error: BaseException) -> Failure:
     return Failure(str((kind if named else code or kind) or type(error).__name__), message, code and str(code))
 
 
-def embedding_dimensions(value: Any) -> int | None:
-    """Return the length of the vectors in an answer; None where they are encoded."""
-    first = next(iter(listed(item(value, "data"))), None)
-    vector = item(first, "embedding")
-    return len(vector) if isinstance(vector, list) else None
+def embedding_response(value: Any) -> InferenceResult | None:
+    """Read embeddings, as an object or as JSON; in JSON the vectors may be encoded."""
+    data = item(value, "data")
+    if data is None:
+        return None
+    vector = item(next(iter(listed(data)), None), "embedding")
+    counted = usage(item(value, "usage"))
+    return InferenceResult(
+        model=item(value, "model"),
+        usage=Usage(counted.input_tokens),
+        attributes={semconv.EMBEDDING_DIMENSIONS: len(vector)} if isinstance(vector, list) else {},
+    )
