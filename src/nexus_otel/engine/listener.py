@@ -22,6 +22,7 @@ from nexus_otel._guard import guard, new_lock, note_once
 from nexus_otel.engine import scope
 from nexus_otel.engine.driver import begin
 from nexus_otel.engine.instrumentor import Instrumentor
+from nexus_otel.engine.limits import AgentGuardError
 from nexus_otel.engine.run import given_run
 from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.streams import ABANDONED, Watch, at_end
@@ -75,18 +76,27 @@ class Listener:
             call: What the library tells of it, for the target's reader: `told` makes one.
             parent: The key of what it is part of, where the library tells.
             attach: Whether it is made current: only where its end is told from the same thread and task.
+
+        Raises:
+            AgentGuardError: A limit was set, and the run of this model call has reached it.
         """
+        refused: AgentGuardError | None = None
         with guard("hearing of a beginning"):
             if self._pid != os.getpid():
                 self._pid, self._open = os.getpid(), OrderedDict()
             here = self._place(parent)
-            step = self._step(target, call, here)
+            try:
+                step = self._step(target, call, here)
+            except AgentGuardError as error:
+                step, refused = None, error
             context = step.context if step is not None and step.context is not None else here
             opened = _Open(step, Context({**context, _TOLD: key}))
             if attach:
                 opened.before = otel_context.get_current()
                 scope.enter(opened.context)
             self._keep(key, opened)
+        if refused is not None:
+            raise refused
 
     def _step(self, target: Target | None, call: Call, here: Context) -> Step | SilentStep | None:
         recorder = self._instrumentor._recorder

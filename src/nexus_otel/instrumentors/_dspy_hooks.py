@@ -54,10 +54,12 @@ def cancellation(outputs: Any) -> BaseException | None:
     return passing if passing is not None and not isinstance(passing, Exception) else None
 
 
-def is_streamed() -> bool:
-    """Whether the answers of models are handed on in pieces here."""
+def of_streams() -> dict[str, bool]:
+    """Return whether answers of models are handed on in pieces here, and whether their tokens are asked for then."""
     package = sys.modules.get("dspy")
-    return package is not None and package.settings.get("send_stream") is not None
+    if package is None or package.settings.get("send_stream") is None:
+        return {"streamed": False}
+    return {"streamed": True, "asks_for_usage": bool(package.settings.get("track_usage"))}
 
 
 # -- batches -----------------------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from nexus_otel.instrumentors._openai_content import chat_message
 from nexus_otel.instrumentors._openai_requests import chat_conversation, request_attributes
 from nexus_otel.instrumentors._openai_responses import usage
 
+_COUNTED: Final = frozenset({"anthropic", "aws.bedrock", "gcp.gemini", "gcp.vertex_ai"})
+"""Providers that send the tokens of a stream unasked."""
 _FINISH: Final = {"tool_calls": "tool_call", "function_call": "tool_call"}
 
 
@@ -78,7 +80,7 @@ def lm_response(ended: Ended) -> InferenceResult:
         id=item(note.responses[0], "id"),
         model=note.model,
         finish_reasons=tuple(why for each in note.responses for why in _reasons(each)),
-        usage=Usage() if note.cached else _usage(note),
+        usage=Usage() if note.cached or _is_estimated(ended) else _usage(note),
         output=output,
         calls=calls,
         attributes={semconv.CACHE_HIT: True} if note.cached else {},
@@ -107,6 +109,14 @@ def _reasons(response: Any) -> tuple[str, ...]:
     said = [item(choice, "finish_reason") for choice in listed(item(response, "choices"))]
     reasons = said or [item(response, "finish_reason")]
     return tuple(_FINISH.get(str(reason), str(reason)) for reason in reasons if reason)
+
+
+def _is_estimated(ended: Ended) -> bool:
+    """Whether the tokens are LiteLLM's guess: of a stream whose provider was not asked to send any."""
+    operation, told = getattr(ended.step, "operation", None), ended.step.call.kwargs
+    if not told.get("streamed") or told.get("asks_for_usage") or getattr(operation, "provider", None) in _COUNTED:
+        return False
+    return ended.note is not None and any(hasattr(response, "_hidden_params") for response in ended.note.responses)
 
 
 def _usage(note: Note) -> Usage:

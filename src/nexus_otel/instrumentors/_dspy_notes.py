@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,39 @@ def active() -> str | None:
     return module.ACTIVE_CALL_ID.get() if module is not None else None
 
 
+_refused: Final[dict[str, Exception]] = {}
+"""Why a model call must not be made: what a callback raises, DSPy logs and passes over."""
+
+
+def refuse(call_id: str, error: Exception) -> None:
+    """Let a model call fail before it is made."""
+    _refused[call_id] = error
+
+
+def _check() -> None:
+    if _refused and (error := _refused.pop(active() or "", None)) is not None:
+        raise error
+
+
+def refusing(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function by which every model call begins raise for one that must not be made."""
+    if inspect.iscoroutinefunction(original):
+
+        @functools.wraps(original)
+        async def begin_async(*args: Any, **kwargs: Any) -> Any:
+            _check()
+            return await original(*args, **kwargs)
+
+        return begin_async
+
+    @functools.wraps(original)
+    def begin(*args: Any, **kwargs: Any) -> Any:
+        _check()
+        return original(*args, **kwargs)
+
+    return begin
+
+
 def expect(call_id: str) -> None:
     """Keep what will be known of a model call, until `noted` takes it."""
     _notes[call_id] = None
@@ -59,6 +93,7 @@ def expect(call_id: str) -> None:
 def noted(call_id: str) -> Note | None:
     """Take what is known of a model call; of one inside another of the same call, the outer takes it too."""
     note = _notes.pop(call_id, None)
+    _refused.pop(call_id, None)
     outer = active()
     if note is not None and outer is not None and outer in _notes:
         _notes[outer] = note

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 
 from nexus_otel._guard import guard
 from nexus_otel.engine.instrumentor import Instrumentor
+from nexus_otel.engine.limits import AgentGuardError
 from nexus_otel.engine.listener import Listener, told
 from nexus_otel.engine.target import Swap, Target
 from nexus_otel.instrumentors import _dspy_hooks as hooks
@@ -89,6 +90,9 @@ class DSPyInstrumentor(Instrumentor):
         Swap("dspy.clients.base_lm", "BaseLM._process_lm_response", notes.noting_response),
         Swap("dspy.clients.base_lm", "BaseLM.update_history", notes.noting_entry, since="3.0"),
         Swap("dspy.clients.execution", "finalize", notes.noting_result, since="3.4"),
+        Swap("dspy.clients.execution", "prepare", notes.refusing, since="3.4"),
+        Swap("dspy.clients.lm", "LM.forward", notes.refusing, until="3.4"),
+        Swap("dspy.clients.lm", "LM.aforward", notes.refusing, until="3.4"),
         Swap("dspy.utils.parallelizer", "ParallelExecutor.execute", hooks.carrying),
     )
     heard: ClassVar = {
@@ -121,9 +125,11 @@ class Callback:
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """A model call begins."""
-        with guard("hearing of a model call"):
-            _begin("lm", call_id, instance, streamed=hooks.is_streamed(), **inputs)
-            notes.expect(call_id)
+        notes.expect(call_id)
+        try:
+            _begin("lm", call_id, instance, **hooks.of_streams(), **inputs)
+        except AgentGuardError as error:
+            notes.refuse(call_id, error)
 
     def on_tool_start(self, call_id: str, instance: Any, inputs: Any) -> None:
         """A tool begins; those by which an agent ends its own loop are none."""

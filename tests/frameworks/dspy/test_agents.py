@@ -15,6 +15,8 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
+import nexus_otel
+from nexus_otel.engine.limits import StepLimitExceeded
 from nexus_otel.instrumentors.dspy import DSPyInstrumentor
 from nexus_otel.instrumentors.openai import OpenAIInstrumentor
 from tests.fakes.provider import API_ERROR, OVERFLOW, PROMPT_TOO_LONG, Reply, Usage
@@ -301,6 +303,20 @@ def test_a_cancelled_run_is_no_failure(seen, play):
     assert root.status.status_code is StatusCode.UNSET
     assert values(root)["nexus.run.closed_by"] == "cancelled"
     gc.collect()
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_limit_stops_the_run_before_its_next_model_call(seen, play, provider, colour):
+    before = otel_context.get_current()
+    ways = {
+        "sync": lambda: agent()(question=QUESTION),
+        "async": lambda: asyncio.run(agent().acall(question=QUESTION)),
+    }
+    with play(FIND, FIND, FIND, ANSWER) as lm, nexus_otel.limits(max_steps=2), pytest.raises(StepLimitExceeded):
+        ways[colour]()
+    assert len([request for request in provider.requests if request.key == lm.key]) == 2
+    assert otel_context.get_current() is before
+    assert values(seen.one("invoke_agent"))["error.type"] == "StepLimitExceeded"
 
 
 # -- the cache ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ SHAPE = [f" > {AGENT}", *[f"{AGENT} > chat offline"] * 4, *[f"{AGENT} > execute_
 def test_the_example_is_one_tree_here_and_at_a_collector(how, provider, tmp_path):
     bare, world = World.made(provider, tmp_path), World.made(provider, tmp_path)
     program = [PYTHON, EXAMPLE, "--how", how]
-    offline = {"OPENAI_API_KEY": "", "PYTHONPATH": ""}
+    offline = dict.fromkeys(("OPENAI_API_KEY", "OPENAI_BASE_URL", "PYTHONPATH"), "")
     plain = bare.run(*program, **offline)
     with Receiver() as receiver:
         to = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "NEXUS_EXPORT": "local,otlp"}
