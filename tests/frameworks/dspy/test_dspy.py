@@ -156,10 +156,6 @@ def predict(_lm: Any) -> Any:
     return dspy.Predict("question -> answer")(question=QUESTION).toDict()
 
 
-async def predict_async(_lm: Any) -> Any:
-    return (await dspy.Predict("question -> answer").acall(question=QUESTION)).toDict()
-
-
 def react(_lm: Any) -> Any:
     return agent()(question=QUESTION).toDict()
 
@@ -243,7 +239,6 @@ CASES = (
     Case(id="lm-bad-key", call=ask, steps=[BAD_KEY], spans=[failed(REFUSED, None, LONE)], fails=Exception),
     Case(id="rich", call=ask, steps=[Reply(CANARY, usage=RICH)], spans=[chat({**THE_RICH, **LONE})]),
     Case(id="predict", call=predict, steps=[PLAIN], spans=[workflow(NAME), chat(parent=FLOW)]),
-    Case(id="predict-async", call=predict_async, steps=[PLAIN], spans=[workflow(NAME), chat(parent=FLOW)]),
     Case(
         id="pipeline",
         call=pipeline,
