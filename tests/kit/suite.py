@@ -179,7 +179,8 @@ class Conformance:
         assert self._bare(case, provider).differences(ran) == []
 
     def test_an_unsampled_call_is_not_read(self, case: Case, provider: Provider) -> None:
-        has_run = any(_operation(expected) == semconv.INVOKE_AGENT for expected in case.spans)
+        of_runs = (semconv.INVOKE_AGENT, semconv.INVOKE_WORKFLOW)
+        has_run = any(_operation(expected) in of_runs for expected in case.spans)
         for place in ("inference.request", "inference.conversation", "response", "fold.add"):
             with (
                 placed(self.library.instrumentor, place) as (instrumentor, reads),

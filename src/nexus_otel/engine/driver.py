@@ -9,7 +9,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, get_current_span
 
-from nexus_otel import config
+from nexus_otel import config, semconv
 from nexus_otel._guard import guard, report
 from nexus_otel.engine import scope
 from nexus_otel.engine.inner import Seen, completed
@@ -337,7 +337,7 @@ def _begin(recorder: Recorder, target: Target, call: Call, here: Context) -> Ste
             return AgentStep(recorder, target, call, operation, here)
         case Retry() if (owner := _owner(here)) is not None and isinstance(owner, ModelStep):
             return RetryStep(target, call, operation, owner)
-        case Retrieval():
+        case Retrieval() if not (operation.outermost and scope.runs(here, semconv.RETRIEVAL)):
             return RetrievalStep(recorder, target, call, operation, here)
         case Detail() if operation.asked or config.current().detail == "full":
             return DetailStep(recorder, target, call, operation, here)

@@ -60,6 +60,7 @@ class GivenRuns:
         totals.closed_by = outcome.closed_by or outcome.stream
         if result is not None:
             totals.closed_by = result.closed_by or totals.closed_by
+            totals.finish_reasons = result.finish_reasons or totals.finish_reasons
             run.agent.conversation_id = result.conversation_id or run.agent.conversation_id
             totals.content.update(run.recorder.captured(run.span, None, result.output))
         failure = outcome.failure or (result.failure if result is not None else None)

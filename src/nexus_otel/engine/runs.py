@@ -315,7 +315,7 @@ class Runs:
                 return None
             if found is not None:
                 found.executed = True
-                call.id, call.known = found.asked.id, found.known
+                call.id, call.known = found.asked.id, call.known if found.known is None else found.known
                 call.schema = call.schema or found.schema
             if owning is not None:
                 run.count_tool_call()

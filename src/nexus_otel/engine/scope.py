@@ -35,6 +35,12 @@ def foreign_owner(context: Context) -> bool:
     return context.get(_GENAI_KEY) is not None
 
 
+def runs(context: Context, operation: str) -> bool:
+    """Whether the current span is of that operation."""
+    attributes = getattr(get_current_span(context), "attributes", None)
+    return bool(attributes and attributes.get(semconv.OPERATION) == operation)
+
+
 def around(context: Context, other: str | None) -> Context:
     """Return the context of a call without the span that another instrumentation of the same method made for it.
 
