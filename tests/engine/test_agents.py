@@ -137,6 +137,12 @@ def test_runs_with_the_same_ids_are_apart(seen):
     assert seen.tree() == f"{ONE_TOOL}\n{ONE_TOOL}"
 
 
+def test_a_run_without_a_name_has_the_service_s(seen):
+    agent(name=None).invoke("q")
+    assert span(seen, "invoke_agent").name == "invoke_agent kit"
+    assert values(span(seen, "execute_tool"))["gen_ai.agent.name"] == "kit"
+
+
 def test_a_conversation_is_on_every_span(seen):
     agent().invoke("q", conversation="c1")
     assert {values(each)["gen_ai.conversation.id"] for each in seen.spans} == {"c1"}
