@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 
 INSTRUMENTORS: Final = {
     "anthropic": ("nexus_otel.instrumentors.anthropic", "AnthropicInstrumentor"),
+    "langchain": ("nexus_otel.instrumentors.langchain", "LangChainInstrumentor"),
+    "langgraph": ("nexus_otel.instrumentors.langgraph", "LangGraphInstrumentor"),
 }
-"""Name, which is the package's top-level module too, and the class that instruments it."""
+"""Name, and the class that instruments it."""
+
+IMPORTED_AS: Final = {"langchain": "langchain_core", "langgraph": "langchain_core"}
+"""The module whose import says that a library is there, where its name is another's or it has none of its own."""
 
 FIRST_PROCESS: Final = "_NEXUS_FIRST_PID"
 """Variable with the id of the first process that is active: only it prints a summary, none of its children."""
@@ -58,7 +63,7 @@ def activate(source: str, settings: Settings | None = None, **given: Any) -> boo
             set_variable(FIRST_PROCESS, str(os.getpid()))
         when_imported("opentelemetry.trace", _install)
         for name in INSTRUMENTORS:
-            when_imported(name, partial(_instrument, name, given))
+            when_imported(IMPORTED_AS.get(name, name), partial(_instrument, name, given))
     return True
 
 
