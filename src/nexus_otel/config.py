@@ -178,6 +178,18 @@ class Settings:
         CONTENT_VARIABLE, _choice(*CONTENT_MODES), None,
         "Prompts, answers, tool arguments and results in what is sent", ", ".join(CONTENT_MODES),
     )  # fmt: skip
+    max_steps: int | None = _setting(
+        "NEXUS_MAX_STEPS", _number(1, int), None, "A run's next model call after this many raises", "a number"
+    )
+    max_tokens: int | None = _setting(
+        "NEXUS_MAX_TOKENS", _number(1, int), None, "The same after this many tokens", "a number"
+    )
+    max_cost: float | None = _setting(
+        "NEXUS_MAX_COST", _number(0, float), None, "The same after this cost, with the extra `cost`", "US dollars"
+    )
+    on_loop: str = _setting(
+        "NEXUS_ON_LOOP", _choice("warn", "raise"), "warn", "raise: a run in a loop raises likewise", "warn, raise"
+    )
     user_id: str | None = _setting("NEXUS_USER_ID", str, None, "On every span: `user.id`", "text")
     session_id: str | None = _setting("NEXUS_SESSION_ID", str, None, "On every span: `session.id`", "text")
     environment: str | None = _setting(

@@ -128,6 +128,14 @@ RUN_STEPS: Final = "nexus.run.steps"
 RUN_TOOL_CALLS: Final = "nexus.run.tool_calls"
 RUN_CLOSED_BY: Final = "nexus.run.closed_by"
 REPLAYED: Final = "nexus.replayed"
+FINDING_EVENT: Final = "nexus.finding"
+FINDING_MODE: Final = "nexus.finding.mode"
+FINDING_LEVEL: Final = "nexus.finding.level"
+FINDING_TITLE: Final = "nexus.finding.title"
+FINDING_COUNT: Final = "nexus.finding.count"
+FINDING_EVIDENCE: Final = "nexus.finding.evidence"
+FINDINGS: Final = "nexus.findings"
+KEEP: Final = "nexus.keep"
 RETRY_EVENT: Final = "nexus.retry"
 RETRY_ATTEMPT: Final = "nexus.retry.attempt"
 RETRY_WAIT: Final = "nexus.retry.wait"
@@ -144,6 +152,7 @@ class Own:
 
 
 OWN: Final[dict[str, Own]] = {
+    METADATA: Own("string", "Beginning of the names of what a person gives a run besides: of any type"),
     NAME: Own("string", "The name that a person gave a span of theirs, where the span is named by what it describes"),
     STEP: Own("int", "The number of a step of an agent, as its author counts"),
     STATUS: Own("string", "How a person said that a span of theirs ended: success, error, timeout, or another word"),
@@ -175,6 +184,14 @@ OWN: Final[dict[str, Own]] = {
         "string", "What ended a run other than its last answer: idle, exit, parent, limit, cancelled, closed, interrupt"
     ),
     REPLAYED: Own("bool", "The span was open when its process ended; its end is the last sign of life"),
+    FINDING_EVENT: Own("event", "A failure mode that was found, on the span where it became certain"),
+    FINDING_MODE: Own("string", "loop, hallucinated_action, context_overflow, tool_error, retry or latency_spike"),
+    FINDING_LEVEL: Own("string", "info, warning or error"),
+    FINDING_TITLE: Own("string", "One line of names, counts and classes, never a value"),
+    FINDING_COUNT: Own("int", "How often it was seen by then", "{call}"),
+    FINDING_EVIDENCE: Own("string[]", "Ids of the spans that show it, in the order of time"),
+    FINDINGS: Own("string[]", "The modes that were found in the run, on its root"),
+    KEEP: Own("string", "Why a collector should keep the run whatever its sampling says, on its root"),
     RETRY_EVENT: Own("event", "A retry by the provider's SDK, inside one model call"),
     RETRY_ATTEMPT: Own("int", "Which retry of the call it is, from 1", "{attempt}"),
     RETRY_WAIT: Own("double", "How long the SDK waited before it", "s"),
@@ -234,5 +251,6 @@ PKG_METRICS: Final[dict[str, Metric]] = {
     "agent": Metric("gen_ai.invoke_agent.duration", "s", "Duration of an agent run", AGENT_SECONDS),
     "tool": Metric("gen_ai.execute_tool.duration", "s", "Duration of a tool call", SECONDS),
 }
+FINDINGS_METRIC: Final = Metric("nexus.findings", "{finding}", "Failure modes found")
 TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - no password
 TOKEN_MODALITY: Final = "gen_ai.token.modality"  # noqa: S105 - no password

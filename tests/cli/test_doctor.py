@@ -111,6 +111,15 @@ def test_a_version_out_of_range_and_another_instrumentation(set_to, nexus, monke
 
 
 @pytest.mark.parametrize(
+    ("requires", "fits"), [(("anthropic >= 0.1", "anthropic >= 99"), True), (("anthropic < 0",), False), ((), True)]
+)
+def test_a_version_that_meets_one_of_the_requirements_is_in_range(monkeypatch, requires, fits):
+    monkeypatch.setattr(AnthropicInstrumentor, "requires", requires)
+    (library,) = checks.instrumentors()
+    assert library["in_range"] is fits
+
+
+@pytest.mark.parametrize(
     ("distribution", "other"),
     [
         ("openinference-instrumentation-anthropic", True),

@@ -48,6 +48,29 @@ def test_runs_are_filtered_by_what_their_spans_say(full, nexus, arguments, trace
     assert code == (0 if traces else 1)
 
 
+def test_metadata_given_by_hand_and_by_variables_finds_the_run(home, nexus, tmp_path):  # noqa: F811
+    from subprocess import run
+    from sys import executable
+
+    program = """
+import nexus_otel
+nexus_otel.NexusClient(agent_id="a").start_trace(
+    metadata={"user_id": "u81", "session_id": "s1", "environment": "production", "git_sha": "9ab12f0", "plan": "pro"}
+).end()
+with nexus_otel.context(agent_version="1.2.0"):
+    nexus_otel.NexusClient(agent_id="b").start_trace().end()
+"""
+    given = {"NEXUS_HOME": str(home), "OTEL_RESOURCE_ATTRIBUTES": "service.version=7", "GITHUB_SHA": "abcdef12"}
+    run([executable, "-c", program], check=True, env=given, cwd=tmp_path)
+    for arguments, agents in [
+        (["--user", "u81"], ["a"]), (["--session", "s1"], ["a"]), (["--env", "production"], ["a"]),
+        (["--git", "9ab1"], ["a"]), (["--git", "abcdef12"], ["b", "a"]), (["--version", "1.2.0"], ["b"]),
+        (["--version", "7"], ["b", "a"]), (["--where", "nexus.metadata.plan=pro"], ["a"]), (["--git", "9ab9"], []),
+    ]:  # fmt: skip
+        _code, out, _err = nexus("traces", "--json", *arguments)
+        assert [found["agent"] for found in json.loads(out)["runs"]] == agents, arguments
+
+
 def test_no_match_names_all_filters(full, nexus):  # noqa: F811
     code, out, err = nexus("traces", "--tool", "none", "--where", "a=b")
     assert (code, out) == (1, "")

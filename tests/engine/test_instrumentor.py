@@ -100,11 +100,19 @@ def test_a_module_that_is_not_there_is_told_when_its_package_is_imported(half):
 
 
 @pytest.mark.parametrize(
-    ("requirement", "told"), [("half >= 2, < 3", True), ("half >= 2, < 3.2", False), ("half", False)]
+    ("requirements", "told"),
+    [
+        (["half >= 2, < 3"], True),
+        (["half >= 2, < 3.2"], False),
+        (["half"], False),
+        (["half >= 2, < 4", "half >= 1, < 2"], False),
+        (["half >= 2, < 3", "half >= 1, < 2"], True),
+        ([], False),
+    ],
 )
-def test_a_version_beyond_the_range_is_told_and_recorded(half, requirement, told):
+def test_a_version_beyond_every_range_is_told_and_recorded(half, requirements, told):
     made = with_targets(replace(ASK, module=f"{half}.tools", name="call", response=None), package=half)
-    made.requires = (requirement,)
+    made.requires = tuple(requirements)
     with Kept("nexus_otel") as kept, instrumented(made) as seen:
         module = importlib.import_module(f"{half}.tools")
         assert type(vars(module)["call"]) is not types.FunctionType

@@ -88,3 +88,12 @@ async def test_an_async_call_says_so_too(platform):
 def test_the_sdk_calls_the_provider_the_same(platform):
     client = made(platform, PLATFORMS[platform][1], "https://models.example/v1")
     assert getattr(client, "_gen_ai_provider_name", PLATFORMS[platform][0]) == PLATFORMS[platform][0]
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_the_beta_resources_are_recorded_too(platform):
+    client = made(platform, PLATFORMS[platform][1], "https://models.example/v1")
+    for _ in range(2):  # and after the wrappers were taken off and put on again
+        with instrumented(AnthropicInstrumentor) as seen:
+            client.beta.messages.create(**ASK)
+        assert seen.names == {"chat claude-test": 1}

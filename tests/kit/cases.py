@@ -48,20 +48,26 @@ class Lines:
 
     Attributes:
         since: The first version in which each case can be called, by its id; the others can be in all.
+        until: The first version in which each case can be called no more.
         gaps: What is known to fail, by the case.
     """
 
     since: Mapping[str, str] = field(default_factory=dict)
+    until: Mapping[str, str] = field(default_factory=dict)
     gaps: Mapping[str, Gap] = field(default_factory=dict)
 
     def there(self, case: str, version: str) -> bool:
         """Whether a version of the library has what a case calls."""
-        return release(self.since.get(case, "")) <= release(version)
+        until = self.until.get(case)
+        return release(self.since.get(case, "")) <= release(version) and (
+            until is None or release(version) < release(until)
+        )
 
     def marks(self, case: str, test: str, version: str) -> list[pytest.MarkDecorator]:
         """Return how a test of a case is marked with a version of the library."""
         if not self.there(case, version):
-            return [pytest.mark.skip(reason=f"{case}: from {self.since[case]} on, this is {version}")]
+            when = f"from {self.since.get(case, 'the first')} to {self.until.get(case, 'the last')}"
+            return [pytest.mark.skip(reason=f"{case}: {when}, this is {version}")]
         gap = self.gaps.get(case)
         if gap is not None and test in gap.tests and release(version) < release(gap.until):
             return [pytest.mark.xfail(reason=gap.why, strict=True)]

@@ -150,7 +150,11 @@ class Operation:
 
 _CLIENT: Final = frozenset({SpanKind.CLIENT})
 _INTERNAL: Final = frozenset({SpanKind.INTERNAL})
-_ANYWHERE: Final = ("nexus.truncated", "nexus.metadata.", "nexus.replayed", "nexus.findings", "nexus.keep")
+_ANYWHERE: Final = (
+    "nexus.truncated", "nexus.metadata.", "nexus.replayed", "nexus.findings", "nexus.keep", "nexus.name", "nexus.step",
+    "nexus.status", "nexus.unended", "user.id", "session.id", "gen_ai.conversation.id", "deployment.environment.name",
+    "gen_ai.agent.version", "service.version", "vcs.ref.head.revision",
+)  # fmt: skip
 _MODEL: Final = Operation(
     _CLIENT | _INTERNAL,
     _INFERENCE,
@@ -179,7 +183,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
 }  # fmt: skip
 
 _FORBIDDEN: Final = re.compile(
-    r"gen_ai\.(system|prompt|completion|is_streaming|token\.type|agent\.id|agent\.version)$"
+    r"gen_ai\.(system|prompt|completion|is_streaming|token\.type|agent\.id)$"
     r"|gen_ai\.(prompt|completion)\.\d|gen_ai\.usage\.(prompt|completion|total)_tokens$"
     r"|gen_ai\.openai\.|gen_ai\.usage\.cache_creation\.|gen_ai\.usage\.reasoning_tokens$|llm\.|traceloop\."
 )
@@ -256,7 +260,7 @@ def _attributes(operation: Operation, attributes: Mapping[str, Any]) -> Iterator
 def _kind(operation: Operation, name: str) -> str | None:
     if name in operation.attributes:
         return operation.attributes[name]
-    if name.startswith("nexus.metadata."):
+    if name.startswith("nexus.metadata.") or (name in _ANYWHERE and name not in semconv.OWN):
         return "string"
     if name in semconv.OWN and name.startswith((*operation.own, *_ANYWHERE)):
         return semconv.OWN[name].kind

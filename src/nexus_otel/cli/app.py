@@ -45,6 +45,11 @@ def commands(context: click.Context) -> None:
 @click.option("--model", metavar="NAME", help="Only runs that called this model.")
 @click.option("--tool", metavar="NAME", help="Only runs that called this tool.")
 @click.option("--error", metavar="TYPE", help="Only runs with this error.type, or class of a tool's error.")
+@click.option("--user", metavar="ID", help="Only runs for this user.")
+@click.option("--session", metavar="ID", help="Only runs of this session or conversation.")
+@click.option("--env", metavar="NAME", help="Only runs in this environment, such as production.")
+@click.option("--version", metavar="VERSION", help="Only runs of this version of the agent or the service.")
+@click.option("--git", metavar="COMMIT", help="Only runs of this commit; its first 4 digits or more.")
 @click.option(
     "--where", metavar="KEY=VALUE", multiple=True,
     help="Only runs with this attribute on a span or their resource; may be given several times.",

@@ -50,7 +50,7 @@ def _instrumentor(name: str, module: str, kind: str, installed: list[str]) -> Fa
         return found
     return {
         **found,
-        "in_range": all(_fits(version, requirement) for requirement in instrumentor.requires),
+        "in_range": not instrumentor.requires or any(_fits(version, each) for each in instrumentor.requires),
         **_probed(name),
         "others": [other for other in installed if _records(other, name)],
     }

@@ -81,7 +81,7 @@ def _of_libraries(found: list[dict[str, Any]]) -> Iterator[Problem]:
         if one["version"] is None or one["disabled"]:
             continue
         if not one["in_range"]:
-            yield f"{library} is not among {', '.join(one['requires'])}", "install a version that is"
+            yield f"{library} is not among {one['requires'][0]}", "install a version that is"
         if failure := one.get("failure"):
             yield (
                 f"{library} cannot be looked at: {failure}",

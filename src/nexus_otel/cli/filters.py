@@ -14,8 +14,13 @@ _NAMED: Final = {
     "model": (semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL),
     "tool": (semconv.TOOL_NAME,),
     "error": (semconv.ERROR_TYPE, semconv.TOOL_ERROR_CLASS),
+    "user": (semconv.USER_ID,),
+    "session": (semconv.SESSION_ID, semconv.CONVERSATION_ID),
+    "env": (semconv.ENVIRONMENT,),
+    "version": (semconv.AGENT_VERSION, semconv.SERVICE_VERSION),
+    "git": (semconv.REVISION,),
 }
-"""The attributes of a span that an option looks at, one of which must have its value."""
+"""The attributes of a span or its resource that an option looks at, one of which must have its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +31,7 @@ class Wanted:
         status: ok, error or open.
         since: When it began at the earliest, as the person typed it.
         earliest_ns: The same in nanoseconds since 1970.
-        named: Pairs of an option (agent, model, tool, error) and its value.
+        named: Pairs of an option of `_NAMED` and its value.
         where: Pairs of an attribute of a span or of the resource, and its value.
     """
 
@@ -86,11 +91,24 @@ def named(**options: str | None) -> tuple[tuple[str, str], ...]:
 def _is_named(run: Run, option: str, value: str) -> bool:
     if option == "agent" and run.agent == value:
         return True
-    return any(_is(span.attributes.get(name), value) for span in run.spans for name in _NAMED[option])
+    if option == "git":
+        return any(_is_commit(found, value) for found in _values(run, semconv.REVISION))
+    return any(_has(run, name, value) for name in _NAMED[option])
+
+
+def _values(run: Run, name: str) -> Iterator[Any]:
+    for span in run.spans:
+        yield span.attributes.get(name)
+        yield span.resource.get(name)
+
+
+def _is_commit(found: Any, value: str) -> bool:
+    """Whether a commit is the one that a person means by its beginning."""
+    return isinstance(found, str) and len(value) >= 4 and found.startswith(value)  # noqa: PLR2004 - as git has it
 
 
 def _has(run: Run, name: str, value: str) -> bool:
-    return any(_is(span.attributes.get(name), value) or _is(span.resource.get(name), value) for span in run.spans)
+    return any(_is(found, value) for found in _values(run, name))
 
 
 def _is(found: Any, value: str) -> bool:

@@ -75,7 +75,7 @@ def _follow_threads() -> None:
         if _patched:
             return
         _patched = True
-        ThreadPoolExecutor.submit = wrapt.FunctionWrapper(ThreadPoolExecutor.submit, _submit)  # type: ignore[method-assign]
+        ThreadPoolExecutor.submit = wrapt.FunctionWrapper(ThreadPoolExecutor.submit, _submit)  # type: ignore[method-assign,assignment]
         threading.Thread.start = wrapt.FunctionWrapper(threading.Thread.start, _start)  # type: ignore[method-assign]
 
 

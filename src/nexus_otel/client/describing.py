@@ -90,7 +90,7 @@ def _taken(values: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 def status_of(status: Any) -> str:
     """Return a status as it is recorded; another word than ours is kept, and told once."""
-    text = str(status)[:64]
+    text = status[:64] if isinstance(status, str) else f"<{type(status).__name__}>"
     if text not in STATUSES:
         note_once(
             f"status {text}", "nexus-otel: status=%r: expected %s; it is recorded as it is", text, ", ".join(STATUSES)

@@ -57,6 +57,7 @@ class Handle:
         self._above = above
         self._before: Context = otel_context.get_current()
         self._below: dict[int, Span] = {}
+        self._left: list[Any] = []
         self._is_ended = False
         if step is not None and step.context is not None:
             scope.enter(step.context)
@@ -169,6 +170,8 @@ class Handle:
         """End with what is around it: nobody did."""
         self._is_ended = True
         with guard("ending a span that nobody ended"):
+            for span in reversed(list(self._below.values())):
+                span._unended()
             if isinstance(self._step, Step):
                 _forgotten(self._step)
         self._leave()
@@ -180,8 +183,12 @@ class Handle:
         if self._step is None or self._step.context is None:
             return
         with guard("leaving a span"):
-            if get_current_span() is get_current_span(self._step.context):
+            mine = [get_current_span(self._step.context), *self._left]
+            current = get_current_span()
+            if any(current is span for span in mine):
                 scope.enter(self._before)
+            elif self._above is not None:  # ended from elsewhere: whoever is around it leaves it too
+                self._above._left += mine
 
     def _here(self) -> Context:
         """Return the context of what begins inside this: the current one where that is in this trace, with this on top.

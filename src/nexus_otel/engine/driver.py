@@ -13,6 +13,7 @@ from nexus_otel import config
 from nexus_otel._guard import guard, report
 from nexus_otel.engine import scope
 from nexus_otel.engine.inner import Seen, completed
+from nexus_otel.engine.limits import AgentGuardError, exceeded, limits_of
 from nexus_otel.engine.run import Run, given_run
 from nexus_otel.engine.runs import Runs
 from nexus_otel.engine.steps import SilentStep, Step
@@ -27,10 +28,10 @@ from nexus_otel.genai.operations import (
     Inference,
     InferenceResult,
     Outcome,
-    Result,
     Retrieval,
     RetrievalResult,
     Retry,
+    RetryResult,
     ToolCall,
     ToolResult,
 )
@@ -65,6 +66,7 @@ class ModelStep(Step):
             if self._conversation is not None:
                 with _FINDING:
                     self.place = runs.join(self.recorder, operation, self._conversation, here)
+        self._check(here)
         parent = here if self.place is None else self.place.context
         if operation.traces_itself:
             self._context = scope.owned(here, get_current_span(parent), self, claims=False)
@@ -83,8 +85,21 @@ class ModelStep(Step):
         if self.operation.embeds:
             return False
         if (given := given_run(here)) is not None:
-            return given.span.is_recording()
+            return given.span.is_recording() or limits_of(here, config.current()).any
         return config.current().infer_runs and (self.operation.offers_tools or len(runs) > 0)
+
+    def _check(self, here: Context) -> None:
+        """Refuse a call that its run must not make any more.
+
+        Raises:
+            AgentGuardError: A limit of the run is reached.
+        """
+        if self.place is None:
+            return
+        error = exceeded(self.place.run, limits_of(here, config.current()))
+        if error is not None:
+            runs.refuse(self.place, error)
+            raise error
 
     @property
     def _is_wanted(self) -> bool:
@@ -261,7 +276,7 @@ class DetailStep(Step):
 
 
 class RetryStep(Step):
-    """The wait of a provider's SDK between two tries of a model call."""
+    """The wait of a provider's SDK between two tries of a model call, or the choice of how long it will be."""
 
     __slots__ = ("_owner", "_retry")
 
@@ -270,9 +285,10 @@ class RetryStep(Step):
         self._owner = owner
         self._retry = retry
 
-    def _end(self, _result: Result | None, outcome: Outcome) -> None:
+    def _end(self, result: RetryResult | None, outcome: Outcome) -> None:
         if outcome.failure is None and not self._owner.ended:
-            self._owner.recorder.retry(self._owner.span, self._retry, self.elapsed_s)
+            wait_s = self.elapsed_s if result is None else result.wait_s
+            self._owner.recorder.retry(self._owner.span, self._retry, wait_s)
 
 
 def begin(recorder: Recorder, target: Target, call: Call, here: Context | None = None) -> Step | SilentStep | None:
@@ -283,11 +299,16 @@ def begin(recorder: Recorder, target: Target, call: Call, here: Context | None =
         target: What is called.
         call: The call.
         here: Its context, where that is not the current one.
+
+    Raises:
+        AgentGuardError: A limit was set, and the run of this model call has reached it.
     """
     try:
         return _begin(recorder, target, call, otel_context.get_current() if here is None else here)
     except BadCallError:
         return None
+    except AgentGuardError:
+        raise  # asked for: the call must not be made
     except Exception as error:  # noqa: BLE001 - ours: the call is made all the same
         report(f"reading a call of {target.name}", error)
         return None

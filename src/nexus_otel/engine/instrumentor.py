@@ -31,10 +31,10 @@ Begin = Callable[[], Step | SilentStep | None]
 class Replacement:
     """An attribute of a class that is replaced, and can be put back."""
 
-    def __init__(self, owner: Any, name: str, ours: Any) -> None:
+    def __init__(self, owner: Any, name: str, ours: Any, original: Any) -> None:
         self._owner = owner
         self._name = name
-        self._original = owner.__dict__[name]
+        self._original = original
         self._ours = ours
         setattr(owner, name, ours)
 
@@ -49,7 +49,7 @@ class Instrumentor:
 
     Attributes:
         package: The distribution, for versions in messages.
-        requires: Requirements, as `instrumentation_dependencies` returns them.
+        requires: Ranges of versions, as `instrumentation_dependencies` returns them: a version is in one of them.
         targets: The methods that are wrapped.
         replacements: What is replaced besides.
     """
@@ -75,7 +75,7 @@ class Instrumentor:
         return type(self)._recorder is not None
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the requirements on the library."""
+        """Return the requirements on the library, any of which is enough."""
         return self.requires
 
     def instrument(
@@ -151,9 +151,11 @@ class Instrumentor:
         original = owner.__dict__.get(name) if owner is not None else None
         if original is None:
             return False
+        if isinstance(what, Target) and frames.is_ours(original):
+            original = original.__wrapped__  # a copy that the library made of a method while it was wrapped
         make = partial(cls._wrapper, what) if isinstance(what, Target) else what.make
         with guard(f"wrapping {what.name}"):
-            cls._in_place.append(Replacement(owner, name, make(original)))
+            cls._in_place.append(Replacement(owner, name, make(original), original))
         return True
 
     @classmethod
@@ -166,12 +168,12 @@ class Instrumentor:
         wanted = [target.module for target in mine if not target.optional and belongs(target, version)]
         if gone := [module for module in dict.fromkeys(wanted) if not _has(root, module)]:
             _missing(cls.package, version, gone)
-        elif version is not None and any(_beyond(each, version) for each in cls.requires):
+        elif version is not None and _beyond(cls.requires, version):
             logger.warning(
                 "nexus-otel: %s %s is newer than is known (%s); %s and others are recorded if they are as they were",
                 cls.package,
                 version,
-                "; ".join(cls.requires),
+                " or ".join(cls.requires),
                 f"{cls._placed[0].module}.{cls._placed[0].name}",
             )
 
@@ -311,7 +313,7 @@ def _has(root: Any, module: str) -> bool:
     return True
 
 
-def _beyond(requirement: str, version: str) -> bool:
-    """Whether a version is above the range of a requirement; below it the table knows what there was."""
-    limit = re.search(r"<\s*([\d.]+)", requirement)
-    return limit is not None and release(version) >= release(limit[1])
+def _beyond(requirements: Collection[str], version: str) -> bool:
+    """Whether a version is above the ranges of all requirements; below them the table knows what there was."""
+    limits = [re.search(r"<\s*([\d.]+)", requirement) for requirement in requirements]
+    return bool(limits) and all(limit is not None and release(version) >= release(limit[1]) for limit in limits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +71,7 @@ class Run:
         given: Whether a library makes it and says when it ends; else it is inferred.
         waiting: Whether its model asked for tools, with ids or without, and has no answer yet.
         nested: The runs that are part of it.
+        recent: The names of the tools that its model asked for last.
     """
 
     agent: AgentRun
@@ -99,6 +100,7 @@ class Run:
     waiting: bool = False
     given: bool = False
     nested: list[Run] = field(default_factory=list)
+    recent: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     task: Any = field(default_factory=this_task)
 
     def asked_for(self, call: ToolCall) -> Awaited | None:

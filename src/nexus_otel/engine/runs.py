@@ -45,6 +45,7 @@ from nexus_otel.genai.operations import (
     AgentResult,
     AgentRun,
     Conversation,
+    Failure,
     Inference,
     InferenceResult,
     Outcome,
@@ -228,6 +229,15 @@ class Runs:
                 with guard("deriving a tool span"):
                     derive(run, awaited, answer, now_ns)
 
+    def refuse(self, place: Place, error: BaseException) -> None:
+        """Take it that a call was not made: a guard stopped its run, which has failed for it."""
+        with self._lock:
+            for above in place.run.upwards():
+                above.totals.steps -= 1
+            if not place.aside:
+                place.run.in_flight -= 1
+            place.run.failed, place.run.resumable = Failure(type(error).__name__, str(error)), True
+
     # -- a model call ends ---------------------------------------------------------------------------------------------
 
     def ended(
@@ -274,6 +284,8 @@ class Runs:
             run.tools = {str(tool.get("name")): tool.get("parameters") for tool in conversation.tools}
         self._table.respond(run, result.id)
         run.answered = extended(run.prefix, result.output[0]) if result.output else 0
+        for above in run.upwards():
+            above.recent.extend(asked.name for asked in result.calls)
         for asked in result.calls:
             if asked.id is not None:
                 known = asked.name in run.tools if run.tools else None

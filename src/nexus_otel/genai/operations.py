@@ -269,8 +269,15 @@ class Retry:
     status: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RetryResult:
+    """How many seconds an SDK chose to wait, where the call is not the wait itself."""
+
+    wait_s: float
+
+
 Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry
-Result = InferenceResult | ToolResult | AgentResult | RetrievalResult | DetailResult
+Result = InferenceResult | ToolResult | AgentResult | RetrievalResult | DetailResult | RetryResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +328,7 @@ class AgentTotals:
         steps: Model calls.
         tool_calls: Tool calls that were answered.
         input_tokens: Sum over the model calls, with `output_tokens`.
+        cost: US dollars, as far as prices are known.
         finish_reasons: Of the last model call.
         content: What the first model call was given and the last one answered, as it was captured there.
         closed_by: What ended it other than its last answer: idle, exit, parent, limit, or what its library says.
@@ -330,6 +338,7 @@ class AgentTotals:
     tool_calls: int = 0
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cost: float | None = None
     finish_reasons: tuple[str, ...] = ()
     content: dict[str, Any] = field(default_factory=dict)
     closed_by: str | None = None

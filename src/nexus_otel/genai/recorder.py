@@ -17,6 +17,7 @@ from nexus_otel._guard import guard
 from nexus_otel.genai import attributes as of
 from nexus_otel.genai.completion import CompletionHook
 from nexus_otel.genai.content import Apart, Content, Redact, beside
+from nexus_otel.genai.ending import before_end
 from nexus_otel.genai.metrics import Meters
 from nexus_otel.genai.operations import (
     AgentRun,
@@ -171,6 +172,7 @@ class Recorder:
                 with _FINISHING:
                     self._finish(span, attributes, outcome)
         finally:
+            before_end(span)
             span.end()
         with _MEASURING:
             if self._meters.wanted:
@@ -220,6 +222,7 @@ class Recorder:
                 if span.is_recording():
                     failed = self._tool(span, call, result, outcome)
         finally:
+            before_end(span, outcome.end_ns)
             span.end(outcome.end_ns)
         with _MEASURING:
             if self._meters.wanted and duration_s is not None:
@@ -253,6 +256,7 @@ class Recorder:
                     self._add_content(span, attributes, totals.content)
                     self._finish(span, attributes, outcome)
         finally:
+            before_end(span, outcome.end_ns)
             span.end(outcome.end_ns)
         with _MEASURING:
             if self._meters.wanted:
@@ -282,6 +286,7 @@ class Recorder:
                         )
                     self._finish(span, attributes, outcome)
         finally:
+            before_end(span)
             span.end()
         with _MEASURING:
             if self._meters.wanted and outcome.duration_s is not None:
@@ -298,6 +303,7 @@ class Recorder:
                         self._add_content(span, attributes, self.content.capture({semconv.OUTPUT: result.output}))
                     self._finish(span, attributes, outcome)
         finally:
+            before_end(span)
             span.end()
 
     def retry(self, span: Span, retry: Retry, wait_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -111,6 +112,14 @@ def retry_request(call: Call) -> Retry:
     """Read the SDK's wait before it tries a request again."""
     status = item(call.arguments.get("response"), "status_code")
     return Retry(int(call.arguments.get("retries_taken") or 0) + 1, str(status or "connection_error"), status)
+
+
+def planned_retry(call: Call) -> Retry:
+    """Read the SDK's choice of how long to wait, before 0.50: why it tries again is the error that it handles."""
+    args = call.arguments
+    taken = args["options"].get_max_retries(call.instance.max_retries) - args["remaining_retries"]
+    status = item(item(sys.exception(), "response"), "status_code")
+    return Retry(taken + 1, str(status or "connection_error"), status)
 
 
 def tool_request(call: Call) -> ToolCall:

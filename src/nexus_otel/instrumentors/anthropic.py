@@ -8,11 +8,14 @@ from nexus_otel.engine import stainless
 from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.native import keep_choice, remember_choice, silence_helper, silence_native
 from nexus_otel.engine.target import Swap, Target
-from nexus_otel.instrumentors._anthropic_requests import message_request, retry_request, tool_request
+from nexus_otel.genai.operations import RetryResult
+from nexus_otel.instrumentors._anthropic_requests import message_request, planned_retry, retry_request, tool_request
 from nexus_otel.instrumentors._anthropic_responses import MessageFold, failure, message_response, tool_response
 
 
-def _messages(module: str, since: str = "", until: str = "", **methods: str) -> Iterable[Target]:
+def _messages(
+    module: str, since: str = "", until: str = "", *, optional: bool = False, **methods: str
+) -> Iterable[Target]:
     """Give the methods of both colours in a module; those named came later than it did, or not to stay."""
     for method in ("create", "stream", "parse"):
         for owner in ("Messages", "AsyncMessages"):
@@ -25,14 +28,19 @@ def _messages(module: str, since: str = "", until: str = "", **methods: str) -> 
                 fold=MessageFold,
                 settle=stainless.settle,
                 deferred=stainless.defer if method == "stream" else None,
+                optional=optional,
                 since=methods.get(method, since),
                 until=until,
             )
 
 
-def _retries(owner: str) -> Target:
-    name = f"{owner}._sleep_for_retry"
-    return Target(module="anthropic._base_client", name=name, request=retry_request, since="0.50")
+def _retries() -> Iterable[Target]:
+    """Give the wait between two tries; before it was a method, that of both colours which says how long it is."""
+    module = "anthropic._base_client"
+    for owner in ("SyncAPIClient", "AsyncAPIClient"):
+        yield Target(module=module, name=f"{owner}._sleep_for_retry", request=retry_request, since="0.50")
+    name = "BaseClient._calculate_retry_timeout"
+    yield Target(module=module, name=name, request=planned_retry, response=RetryResult, until="0.50")
 
 
 def _tool(owner: str) -> Target:
@@ -44,11 +52,14 @@ class AnthropicInstrumentor(Instrumentor):
     """Records the model calls of the Anthropic SDK, and the tools of its tool runner."""
 
     package = "anthropic"
-    requires = ("anthropic >= 0.51.0, < 3",)
+    requires = ("anthropic >= 0.40.0, < 3", "anthropic >= 0.51.0, < 3")
+    """Ours, and that of OpenTelemetry's own instrumentation (1.3b0): who looks for it finds it."""
     targets = (
         *_messages("anthropic.resources.messages.messages", since="0.41", parse="0.77"),
         *_messages("anthropic.resources.beta.messages.messages", stream="0.43", parse="0.73"),
-        *(_retries(owner) for owner in ("SyncAPIClient", "AsyncAPIClient")),
+        *(each for platform in ("bedrock", "vertex")
+          for each in _messages(f"anthropic.lib.{platform}._beta_messages", optional=True)),
+        *_retries(),
         *(_tool(owner) for owner in ("BetaFunctionTool", "BetaAsyncFunctionTool")),
         *(each for module in ("anthropic.resources.messages", "anthropic.resources.beta.prompt_caching.messages")
           for each in _messages(module, until="0.41", parse="0.41")),
@@ -56,6 +67,8 @@ class AnthropicInstrumentor(Instrumentor):
     replacements = (
         Swap("anthropic._response", "APIResponse.parse", stainless.observe_parse),
         Swap("anthropic._response", "AsyncAPIResponse.parse", stainless.observe_parse),
+        Swap("anthropic._streaming", "Stream.__init__", stainless.observe_streams, until="0.43"),
+        Swap("anthropic._streaming", "AsyncStream.__init__", stainless.observe_streams, until="0.43"),
         Swap("anthropic._legacy_response", "LegacyAPIResponse.parse", stainless.observe_parse, until="1.0"),
         Swap("anthropic._base_client", "BaseClient._tracer", silence_native, since="1.14"),
         Swap("anthropic._base_client", "BaseClient._set_open_telemetry", remember_choice, since="1.14"),
