@@ -1,4 +1,4 @@
-"""LangChain's messages as messages of the conventions: content blocks of its own and of providers, tool calls, answers."""
+"""LangChain's messages in the form of the conventions: blocks of its own and of providers, tool calls, answers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _TEXTS: Final = frozenset({"text", "output_text", "input_text"})
 _MEDIA: Final = frozenset({"image", "audio", "video", "file", "text-plain", "document"})
 
 
-def split(messages: Iterable[Any]) -> tuple[list[Part], list[Message]]:
+def split(messages: Iterable[Any]) -> tuple[list[Any], list[Message]]:
     """Return the instructions that a list of messages begins with, and the messages after them."""
-    system: list[Part] = []
+    system: list[Any] = []
     history: list[Message] = []
     for message in messages:
         read = as_message(message)
