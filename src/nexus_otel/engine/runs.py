@@ -319,16 +319,22 @@ class Runs:
             return run
 
     def _asking(self, call: ToolCall, ambient: Context) -> Run | None:
-        """Return the inferred run that asked for a call: this task's last, else the one that waits for its id here."""
+        """Return the inferred run that asked for a call: this task's last, else the one that waits for it here.
+
+        A library may make its model calls in contexts of their own, of which this one knows nothing.
+        """
         if not config.current().infer_runs:
             return None
         run = _last_of_this_task()
         if run is not None and not run.closed and run.awaited:
             return run
         here = trace.get_current_span(ambient).get_span_context()
-        waiting = self._table.awaiting([call.id]) if call.id is not None else []
-        found = [run for run in waiting if here.is_valid and same_ambient(run, here)]
-        return found[0] if len(found) == 1 else None
+        if call.id is not None:
+            found = [run for run in self._table.awaiting([call.id]) if same_ambient(run, here)]
+            return found[0] if len(found) == 1 else None
+        around = given_run(ambient)
+        near = around.nested if around is not None else self._table.of_task(this_task())
+        return next((run for run in near if not run.closed and same_ambient(run, here) and run.asked_for(call)), None)
 
     # -- runs that a library makes -------------------------------------------------------------------------------------
 
