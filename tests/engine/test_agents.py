@@ -208,6 +208,23 @@ def test_items_of_a_batch_are_traces_of_their_own(seen):
     assert [[link.context.span_id for link in root.links] for root in roots] == [[batch.context.span_id]] * 2
 
 
+def test_a_batch_of_an_agent_is_a_trace_an_item(seen):
+    one = Agent(Model(Answer("a"), Answer("b")), Tool())
+    with seen.tracer.start_as_current_span("mine") as mine:
+        one.batch(["q", "q"])
+        assert trace.get_current_span() is mine
+    assert len({trace_id(each) for each in seen.spans}) == 3
+    roots = [each for each in seen.spans if each.name == "invoke_agent helper"]
+    assert [[link.context.span_id for link in root.links] for root in roots] == [[mine.context.span_id]] * 2
+
+
+def test_a_batch_inside_a_run_is_part_of_it(seen):
+    inner = Agent(Model(Answer("a"), Answer("b")), Tool(), name="expert")
+    agent(calls("wait"), Answer("done"), tools=[Tool("wait", lambda: str(inner.batch(["q", "q"])))]).invoke("q")
+    assert seen.names["invoke_agent expert"] == 2
+    assert len({trace_id(each) for each in seen.spans}) == 1
+
+
 # -- how it ends -------------------------------------------------------------------------------------------------------
 
 

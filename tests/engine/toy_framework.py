@@ -12,6 +12,7 @@ from nexus_otel.engine.target import Call, Target
 from nexus_otel.genai.operations import (
     AgentResult,
     AgentRun,
+    Batch,
     Conversation,
     Detail,
     Inference,
@@ -75,6 +76,10 @@ class Agent:
         """Yield what is said, step by step."""
         for text in self.stream(question, **options):
             yield text
+
+    def batch(self, questions: list[str]) -> list[str]:
+        """Return the last thing that is said to each question."""
+        return [self.invoke(question) for question in questions]
 
     def node(self, work: Any) -> Any:
         """Do some inner step."""
@@ -171,6 +176,7 @@ class FrameworkInstrumentor(Instrumentor):
         Target(
             module=__name__, name="Wrapped.ask", request=wrapped_request, response=wrapped_response, failure=failure
         ),
+        Target(module=__name__, name="Agent.batch", request=lambda call: Batch()),
         Target(module=__name__, name="Agent.node", request=lambda call: Detail("node")),
         Target(
             module=__name__,

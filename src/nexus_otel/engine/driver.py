@@ -22,11 +22,13 @@ from nexus_otel.engine.target import BadCallError, Call, Target
 from nexus_otel.genai.operations import (
     AgentResult,
     AgentRun,
+    Batch,
     Conversation,
     Detail,
     DetailResult,
     Inference,
     InferenceResult,
+    Operation,
     Outcome,
     Retrieval,
     RetrievalResult,
@@ -225,6 +227,7 @@ class AgentStep(Step):
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, agent: AgentRun, here: Context) -> None:
         super().__init__(target, call)
+        agent.apart = agent.apart or bool(here.get(scope.APART))
         self.run = runs.open(recorder, agent, here)
         self._context = self.run.context
 
@@ -273,6 +276,19 @@ class DetailStep(Step):
         self.recorder.end_detail(self.span, result, outcome)
         if self.run is not None:
             self.run.note(outcome.exception)
+
+
+class BatchStep(Step):
+    """Items that are run side by side: no span, only what the runs among them need to know."""
+
+    __slots__ = ()
+
+    def __init__(self, target: Target, call: Call, here: Context) -> None:
+        super().__init__(target, call)
+        self._context = scope.in_batch(here)
+
+    def _end(self, result: object, outcome: Outcome) -> None:
+        pass
 
 
 class RetryStep(Step):
@@ -327,6 +343,15 @@ def _begin(recorder: Recorder, target: Target, call: Call, here: Context) -> Ste
             return AgentStep(recorder, target, call, operation, here)
         case Retry() if (owner := _owner(here)) is not None and isinstance(owner, ModelStep):
             return RetryStep(target, call, operation, owner)
+    return _other_step(recorder, target, call, operation, here)
+
+
+def _other_step(
+    recorder: Recorder, target: Target, call: Call, operation: Operation | None, here: Context
+) -> Step | None:
+    match operation:
+        case Batch() if given_run(here) is None:
+            return BatchStep(target, call, here)
         case Retrieval():
             return RetrievalStep(recorder, target, call, operation, here)
         case Detail() if operation.asked or config.current().detail == "full":

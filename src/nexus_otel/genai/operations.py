@@ -276,7 +276,12 @@ class RetryResult:
     wait_s: float
 
 
-Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Items that are run side by side: each run begun there is one of its own, where no run is around them."""
+
+
+Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry | Batch
 Result = InferenceResult | ToolResult | AgentResult | RetrievalResult | DetailResult | RetryResult
 
 

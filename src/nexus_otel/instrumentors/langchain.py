@@ -7,6 +7,7 @@ from typing import Any
 
 from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.target import Target
+from nexus_otel.genai.operations import Batch
 from nexus_otel.instrumentors._langchain_requests import chat_request, chat_stream_request, text_request
 from nexus_otel.instrumentors._langchain_responses import ChatFold, chat_response, failure
 from nexus_otel.instrumentors._langchain_runs import CONTROL_FLOW, RunFold, chain_request, run_response
@@ -18,6 +19,7 @@ from nexus_otel.instrumentors._langchain_tools import (
 )
 
 _CHAT = "langchain_core.language_models.chat_models"
+_RUNNABLES = "langchain_core.runnables.base"
 _TEXT = "langchain_core.language_models.llms"
 
 
@@ -34,11 +36,16 @@ def _model(module: str, method: str, request: Callable[..., Any], since: str = "
     )
 
 
+def _batches() -> Iterable[Target]:
+    for method in ("batch", "abatch", "batch_as_completed", "abatch_as_completed"):
+        yield Target(module=_RUNNABLES, name=f"Runnable.{method}", request=lambda _call: Batch())
+
+
 def _chains() -> Iterable[Target]:
     for owner in ("RunnableSequence", "RunnableParallel"):
         for method in ("invoke", "ainvoke", "stream", "astream"):
             yield Target(
-                module="langchain_core.runnables.base",
+                module=_RUNNABLES,
                 name=f"{owner}.{method}",
                 request=chain_request,
                 response=run_response,
@@ -77,4 +84,5 @@ class LangChainInstrumentor(Instrumentor):
             for method in ("invoke", "ainvoke")
         ),
         *_chains(),
+        *_batches(),
     )
