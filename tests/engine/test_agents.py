@@ -13,8 +13,18 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
 from tests.engine import toy_framework as framework
-from tests.engine.toy import Answer, Asked, Model, ModelError, Tool, ToyInstrumentor, calls, loop
-from tests.engine.toy_framework import Agent, Embedder, FrameworkInstrumentor, Paused, Store, Wrapped, listener, told
+from tests.engine.toy import Answer, Asked, Model, ModelError, Tool, ToyInstrumentor, answers, calls, loop, user
+from tests.engine.toy_framework import (
+    Agent,
+    Apart,
+    Embedder,
+    FrameworkInstrumentor,
+    Paused,
+    Store,
+    Wrapped,
+    listener,
+    told,
+)
 from tests.kit.conventions import violations
 from tests.kit.recording import content_mode, instrumented, trace_id, values
 
@@ -223,6 +233,22 @@ def test_a_batch_inside_a_run_is_part_of_it(seen):
     agent(calls("wait"), Answer("done"), tools=[Tool("wait", lambda: str(inner.batch(["q", "q"])))]).invoke("q")
     assert seen.names["invoke_agent expert"] == 2
     assert len({trace_id(each) for each in seen.spans}) == 1
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+def test_a_loop_is_one_run_though_its_model_is_asked_in_other_tasks(seen, with_id):
+    async def run():
+        model, messages = Apart(Model(calls(), Answer("done"))), [user("q")]
+        while (answer := await model.ask(messages)).calls:
+            (asked,) = answer.calls
+            text = Tool().call(asked.arguments, *([asked.id] if with_id else []))
+            messages += answers(answer, text)
+
+    async def many():
+        await asyncio.gather(*[run() for _ in range(3)])
+
+    asyncio.run(many())
+    assert seen.tree() == "\n".join([ONE_TOOL.replace("helper", "kit")] * 3)
 
 
 # -- how it ends -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from nexus_otel.genai.operations import (
     Inference,
     InferenceResult,
     Message,
+    Passage,
     Retrieval,
     RetrievalResult,
     ToolCall,
@@ -40,6 +42,17 @@ class Wrapped:
     def ask(self, messages: Any, tools: Any = TOOLS) -> Answer:
         """Ask the model."""
         return self.model.ask(messages, tools)
+
+
+class Apart:
+    """A model whose calls are made in tasks of their own."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    async def ask(self, messages: Any) -> Answer:
+        """Ask the model."""
+        return await asyncio.create_task(self.model.ask_async(messages))
 
 
 class Agent:
@@ -176,6 +189,7 @@ class FrameworkInstrumentor(Instrumentor):
         Target(
             module=__name__, name="Wrapped.ask", request=wrapped_request, response=wrapped_response, failure=failure
         ),
+        Target(module=__name__, name="Apart.ask", request=lambda call: Passage()),
         Target(module=__name__, name="Agent.batch", request=lambda call: Batch()),
         Target(module=__name__, name="Agent.node", request=lambda call: Detail("node")),
         Target(
@@ -216,6 +230,7 @@ listener = Listener(FrameworkInstrumentor)
 
 __all__ = [
     "Agent",
+    "Apart",
     "Embedder",
     "FrameworkInstrumentor",
     "Paused",

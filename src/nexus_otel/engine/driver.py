@@ -12,9 +12,10 @@ from opentelemetry.trace import INVALID_SPAN, Span, get_current_span
 from nexus_otel import config
 from nexus_otel._guard import guard, report
 from nexus_otel.engine import scope
+from nexus_otel.engine.around import BatchStep, PassageStep
 from nexus_otel.engine.inner import Seen, completed
 from nexus_otel.engine.limits import AgentGuardError, exceeded, limits_of
-from nexus_otel.engine.run import Run, given_run
+from nexus_otel.engine.run import Run, given_run, owning_run
 from nexus_otel.engine.runs import Runs
 from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.taps import tap_call
@@ -30,6 +31,7 @@ from nexus_otel.genai.operations import (
     InferenceResult,
     Operation,
     Outcome,
+    Passage,
     Retrieval,
     RetrievalResult,
     Retry,
@@ -209,6 +211,11 @@ class ToolStep(Step):
         self.span: Span = recorder.start_tool(tool, parent, run.agent if run is not None else None)
         self._context = scope.under_tool(here, self.span)
 
+    @property
+    def takes_results(self) -> bool:
+        """Whether the span is recorded, or a meter takes whether it failed."""
+        return self.span.is_recording() or self.recorder.measures
+
     def _end(self, result: ToolResult | None, outcome: Outcome) -> None:
         self.recorder.end_tool(self.span, self.tool, result, outcome)
         if self._run is not None:
@@ -231,6 +238,11 @@ class AgentStep(Step):
         self.run = runs.open(recorder, agent, here)
         self._context = self.run.context
 
+    @property
+    def takes_results(self) -> bool:
+        """Whether the span is recorded, or a meter takes whether it failed."""
+        return self.span.is_recording() or self.run.recorder.measures
+
     def _end(self, result: AgentResult | None, outcome: Outcome) -> None:
         runs.close(self.run, result, outcome)
 
@@ -247,6 +259,11 @@ class RetrievalStep(Step):
         self._run = given_run(here)
         self.span: Span = recorder.start_retrieval(operation, here)
         self._context = scope.current(here, self.span)
+
+    @property
+    def takes_results(self) -> bool:
+        """Whether the span is recorded, or a meter takes whether it failed."""
+        return self.span.is_recording() or self.recorder.measures
 
     def _end(self, result: RetrievalResult | None, outcome: Outcome) -> None:
         self.recorder.end_retrieval(self.span, self._operation, result, outcome)
@@ -276,19 +293,6 @@ class DetailStep(Step):
         self.recorder.end_detail(self.span, result, outcome)
         if self.run is not None:
             self.run.note(outcome.exception)
-
-
-class BatchStep(Step):
-    """Items that are run side by side: no span, only what the runs among them need to know."""
-
-    __slots__ = ()
-
-    def __init__(self, target: Target, call: Call, here: Context) -> None:
-        super().__init__(target, call)
-        self._context = scope.in_batch(here)
-
-    def _end(self, result: object, outcome: Outcome) -> None:
-        pass
 
 
 class RetryStep(Step):
@@ -352,6 +356,8 @@ def _other_step(
     match operation:
         case Batch() if given_run(here) is None:
             return BatchStep(target, call, here)
+        case Passage() if not here.get(scope.SEAT) and owning_run(here) is None and _owner(here) is None:
+            return PassageStep(target, call, here, runs.left)
         case Retrieval():
             return RetrievalStep(recorder, target, call, operation, here)
         case Detail() if operation.asked or config.current().detail == "full":

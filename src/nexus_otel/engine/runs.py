@@ -29,6 +29,7 @@ from nexus_otel.engine.run import (
     Place,
     Request,
     Run,
+    Seat,
     agent_name,
     derive,
     given_run,
@@ -40,6 +41,7 @@ from nexus_otel.engine.run import (
     this_task,
 )
 from nexus_otel.engine.run_table import RunTable
+from nexus_otel.engine.scope import SEAT
 from nexus_otel.genai.measure import extended
 from nexus_otel.genai.operations import (
     AgentResult,
@@ -104,8 +106,17 @@ class Runs:
             self._advance(run, request)
         if owning is not None:
             return Place(run, ambient)
-        _last_run.set(weakref.ref(run))
+        reference = weakref.ref(run)
+        _last_run.set(reference)
+        if isinstance(seat := ambient.get(SEAT), Seat):
+            seat.run = reference
         return Place(run, run.context)
+
+    @staticmethod
+    def left(seat: Seat) -> None:
+        """Tell the caller of a method that has ended which run the model calls in it belong to."""
+        if seat.run is not None:
+            _last_run.set(seat.run)
 
     def inform(self, place: Place, conversation: Conversation) -> None:
         """Take what a call that began was given, where that is known only now."""
@@ -140,7 +151,6 @@ class Runs:
 
     def _same_history(self, request: Request) -> list[Run]:
         """Return the runs of this task that wait for another try, or whose model's questions were passed over."""
-        task = this_task()
         for length in range(len(request.prefixes), 0, -1):
             longer = length < len(request.prefixes)
             found = [
@@ -148,7 +158,7 @@ class Runs:
                 for run in self._table.sent(request.prefixes[length - 1])
                 if run.in_flight <= 0
                 and (run.resumable or longer)
-                and (run.task == task or run.history == request.operation.history)
+                and (run.task == request.task or run.history == request.operation.history)
             ]
             again = [run for run in found if run.resumable]
             if again or len(found) == 1:
@@ -169,6 +179,7 @@ class Runs:
         ambient = request.here
         context = trace.set_span_in_context(span, request.ambient)
         run = Run(agent, recorder, span, context, ambient, request.operation.client, signature, start_ns, parent)
+        run.task = request.task
         if parent is not None:
             parent.nested = [other for other in parent.nested if not other.closed]
             parent.nested.append(run)
