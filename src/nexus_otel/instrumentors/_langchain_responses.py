@@ -163,7 +163,7 @@ class ChatFold:
             model=self._told.get("model_name") or self._told.get("model"),
             finish_reasons=(reason,) if reason is not None else (),
             usage=usage(self._usage) if self._usage else Usage(),
-            output=[as_message({"type": "ai", "content": content, "tool_calls": told})],
+            output=[as_message({"type": "ai", "content": content, "tool_calls": told})] if content or told else (),
             calls=calls,
         )
 

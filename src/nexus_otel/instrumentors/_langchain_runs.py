@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from nexus_otel.engine.target import Call
-from nexus_otel.genai.operations import AgentResult, AgentRun, Conversation, Message
+from nexus_otel.genai.operations import AgentResult, AgentRun, Conversation, Message, Passage
 from nexus_otel.genai.plain import item, to_json
 from nexus_otel.instrumentors._langchain_config import conversation_id
 from nexus_otel.instrumentors._langchain_messages import as_message, split
@@ -58,12 +58,12 @@ def _graph_name(graph: Any, metadata: Any) -> str | None:
     return next(iter(nodes)) if isinstance(nodes, Mapping) and len(nodes) == 1 else None
 
 
-def chain_request(call: Call) -> AgentRun | None:
-    """Read a call of a chain; None for one that is but a model with what reads its answer, or a step of a loop."""
+def chain_request(call: Call) -> AgentRun | Passage:
+    """Read a call of a chain: a workflow, but not a model with what reads its answer, or the step of a loop."""
     chain, args = call.instance, call.arguments
     steps = item(chain, "steps")
     if isinstance(steps, list) and steps and (_is_model(steps[0]) or _asks_for_tools(steps[-1])):
-        return None
+        return Passage()
     name = item(chain, "name")
     return AgentRun(
         name if isinstance(name, str) else None,

@@ -7,7 +7,7 @@ from typing import Any
 
 from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.target import Target
-from nexus_otel.genai.operations import Batch
+from nexus_otel.genai.operations import Batch, Passage
 from nexus_otel.instrumentors._langchain_requests import chat_request, chat_stream_request, text_request
 from nexus_otel.instrumentors._langchain_responses import ChatFold, chat_response, failure
 from nexus_otel.instrumentors._langchain_runs import CONTROL_FLOW, RunFold, chain_request, run_response
@@ -62,6 +62,7 @@ class LangChainInstrumentor(Instrumentor):
     requires = ("langchain-core >= 0.3.0, < 2",)
     targets = (
         *(_model(_CHAT, name, chat_request) for name in ("_generate_with_cache", "_agenerate_with_cache")),
+        Target(module=_CHAT, name="BaseChatModel.agenerate", request=lambda _call: Passage()),
         *(_model(_CHAT, name, chat_stream_request) for name in ("stream", "astream")),
         *(_model(_TEXT, name, text_request) for name in ("generate", "agenerate", "stream", "astream")),
         *(
