@@ -33,9 +33,4 @@ class TestUndoing(Undoing):
 
 class TestUndoingAsync(Undoing):
     library = LIBRARY
-    case = BY_ID["ainvoke"]
-
-
-class TestUndoingStreams(Undoing):
-    library = LIBRARY
-    case = BY_ID["stream"]
+    case = BY_ID["search-async"]
