@@ -93,9 +93,6 @@ def _counted(told: Any) -> Usage:
     return Usage(item(told, "prompt_tokens"), item(told, "completion_tokens"))
 
 
-_COUNTS: Final = ("input_tokens", "output_tokens")
-
-
 class ChatFold:
     """Gathers the chunks of a streamed message."""
 
@@ -122,6 +119,8 @@ class ChatFold:
             self._piece(piece)
         self._told |= item(chunk, "response_metadata") or {}
         if (counted := item(chunk, "usage_metadata")) is not None:
+            if counted.get("input_tokens") and self._usage.get("input_tokens"):
+                self._usage = {}  # input is told once, or each time with all there was before (langchain-anthropic 0.2)
             self._count(counted, self._usage)
 
     def _block(self, block: Any) -> None:

@@ -1,4 +1,7 @@
+import ssl
 import warnings
+from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 
@@ -6,6 +9,14 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what the frameworks say of one another as they are imported
     import langchain_anthropic
     import langgraph.prebuilt
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_tls_context() -> Iterator[None]:
+    """Let all HTTP clients share a context for TLS: a model makes two, which takes longer than its call."""
+    made = ssl.create_default_context()
+    with mock.patch.object(ssl, "create_default_context", lambda *_args, **_more: made):
+        yield
 
 
 @pytest.fixture(autouse=True)

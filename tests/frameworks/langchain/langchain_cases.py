@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 import anthropic
 from langchain_anthropic import ChatAnthropic
@@ -18,6 +18,7 @@ from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from opentelemetry.trace import SpanKind
+from pydantic import BaseModel, Field
 
 from nexus_otel.engine.target import release
 from nexus_otel.instrumentors.langchain import LangChainInstrumentor
@@ -32,7 +33,12 @@ NEW = release(importlib.metadata.version("langchain-core")) >= (1,)
 @contextmanager
 def client(url: str, key: str, **options: Any) -> Iterator[ChatAnthropic]:
     with_options = {"max_retries": 0, "max_tokens": 64, **options}
-    yield ChatAnthropic(model="claude-test", base_url=url, api_key=key, **with_options)
+    model = ChatAnthropic(model="claude-test", base_url=url, api_key=key, **with_options)
+    try:
+        yield model
+    finally:
+        if "_client" in model.__private_attributes__:  # its own, before langchain-anthropic 0.3.15
+            model._client.close()
 
 
 @asynccontextmanager
@@ -59,8 +65,14 @@ FIND = Reply(f"I look for the {CANARY}.", tools=[ToolUse("find", {"bird": CANARY
 RICH = Reply(f"I found the {CANARY}.", thinking=f"They want the {CANARY}.", usage=Usage(7, 50, 30, 4))
 
 
-@tool
-def find(bird: Annotated[str, f"Such as {CANARY}."]) -> str:
+class Bird(BaseModel):
+    """What is looked for."""
+
+    bird: str = Field(description=f"Such as {CANARY}.")
+
+
+@tool(args_schema=Bird)
+def find(bird: str) -> str:
     """Finds a bird."""
     return f"{bird}: in the cage"
 
