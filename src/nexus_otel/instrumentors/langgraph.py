@@ -29,8 +29,9 @@ def _graphs(module: str, since: str = "", until: str = "") -> Iterable[Target]:
         )
 
 
-def _node_request(call: Call) -> Detail:
-    return Detail(str(call.arguments["task"].name))
+def _node_request(call: Call) -> Detail | None:
+    name = str(call.arguments["task"].name)
+    return None if name.startswith("__") else Detail(name)  # `__start__` and the like are nobody's
 
 
 def _nodes(module: str, since: str = "", until: str = "") -> Iterable[Target]:
