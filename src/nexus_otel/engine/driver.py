@@ -62,18 +62,27 @@ class ModelStep(Step):
         self._conversation: Conversation | None = None
         self._inner: Sequence[Seen] = ()
 
-    def begin(self, here: Context) -> Step | SilentStep:
-        """Find the run, start the span; returns the step that the call is made in."""
+    def begin(self, here: Context, around: Context | None = None) -> Step | SilentStep:
+        """Find the run, start the span; returns the step that the call is made in.
+
+        Args:
+            here: The context of the call.
+            around: The same without the span that another instrumentation made for it, if one did.
+        """
         operation, call = self.operation, self.call
+        around = around or here
         if not call.tapped and self._may_join(here):
             self._read()
             if self._conversation is not None:
                 with _FINDING:
-                    self.place = runs.join(self.recorder, operation, self._conversation, here)
+                    self.place = runs.join(self.recorder, operation, self._conversation, around)
         self._check(here)
         parent = here if self.place is None else self.place.context
         if operation.traces_itself:
-            self._context = scope.owned(here, get_current_span(parent), self, claims=False)
+            theirs = get_current_span(parent if around is here else here)
+            self._context = scope.owned(here, theirs, self, claims=False)
+            if self.place is not None and around is not here:
+                self.recorder.link(self.place.run.span, theirs)
         else:
             self._start(parent, here)
             if self.place is None and not (self.span.is_recording() or self._is_wanted):
@@ -159,6 +168,7 @@ class ModelStep(Step):
         return self.recorder.measures
 
     def _end(self, result: InferenceResult | None, outcome: Outcome) -> None:
+        self._context = None  # it names this step as owner: a cycle, which only the garbage collector would end
         if self.call.tapped and (self.span.is_recording() or self.recorder.hands_on):
             self._read()
         operation = self.operation
@@ -182,7 +192,7 @@ class InnerStep(ModelStep):
         super().__init__(recorder, target, call, operation)
         self._owner = owner
 
-    def begin(self, here: Context) -> Step | SilentStep:  # noqa: ARG002 - the owner has the context
+    def begin(self, here: Context, around: Context | None = None) -> Step | SilentStep:  # noqa: ARG002 - the owner's
         """Read what the owner does not know."""
         if not self._owner.was_told and (self._owner.span.is_recording() or self._owner.place is not None):
             self._read()
@@ -370,10 +380,12 @@ def _model_step(
 ) -> Step | SilentStep | None:
     owner = _owner(here)
     if owner is None or (isinstance(owner, ModelStep) and owner.operation.embeds != operation.embeds):
-        if scope.foreign_owner(here):
+        around = scope.around(here, call.other)
+        foreign = scope.foreign_owner(here)
+        if foreign and around is here:
             return None
-        operation.traces_itself = operation.traces_itself or call.yields
-        return ModelStep(recorder, target, call, operation).begin(here)
+        operation.traces_itself = operation.traces_itself or call.yields or foreign
+        return ModelStep(recorder, target, call, operation).begin(here, around)
     if isinstance(owner, ModelStep) and owner.recorder is not recorder:
         return InnerStep(recorder, target, call, operation, owner).begin(here)
     return None

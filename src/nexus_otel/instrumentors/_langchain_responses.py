@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from nexus_otel.genai.operations import AskedCall, Failure, InferenceResult, Message, Usage
-from nexus_otel.genai.plain import item, listed
-from nexus_otel.instrumentors._anthropic_content import json_or_text
+from nexus_otel.genai.plain import item, json_or_text, listed
 from nexus_otel.instrumentors._langchain_messages import as_message, asked_calls, parts
 
 _FINISH: Final = {
