@@ -16,8 +16,18 @@ from opentelemetry.trace import StatusCode
 from nexus_otel.engine.listener import carried
 from nexus_otel.genai.operations import AgentResult, Retrieval, ToolCall, ToolResult
 from tests.engine import toy_framework as framework
-from tests.engine.toy import Answer, Asked, Model, ModelError, Tool, ToyInstrumentor, calls, loop
-from tests.engine.toy_framework import Agent, Embedder, FrameworkInstrumentor, Paused, Store, Wrapped, listener, told
+from tests.engine.toy import Answer, Asked, Model, ModelError, Tool, ToyInstrumentor, answers, calls, loop, user
+from tests.engine.toy_framework import (
+    Agent,
+    Apart,
+    Embedder,
+    FrameworkInstrumentor,
+    Paused,
+    Store,
+    Wrapped,
+    listener,
+    told,
+)
 from tests.kit.conventions import violations
 from tests.kit.recording import content_mode, instrumented, trace_id, values
 
@@ -140,6 +150,12 @@ def test_runs_with_the_same_ids_are_apart(seen):
     assert seen.tree() == f"{ONE_TOOL}\n{ONE_TOOL}"
 
 
+def test_a_run_without_a_name_has_the_service_s(seen):
+    agent(name=None).invoke("q")
+    assert span(seen, "invoke_agent").name == "invoke_agent kit"
+    assert values(span(seen, "execute_tool"))["gen_ai.agent.name"] == "kit"
+
+
 def test_a_conversation_is_on_every_span(seen):
     agent().invoke("q", conversation="c1")
     assert {values(each)["gen_ai.conversation.id"] for each in seen.spans} == {"c1"}
@@ -203,6 +219,39 @@ def test_items_of_a_batch_are_traces_of_their_own(seen):
     assert len({trace_id(each) for each in seen.spans}) == 3
     roots = [each for each in seen.spans if each.name == "invoke_agent helper"]
     assert [[link.context.span_id for link in root.links] for root in roots] == [[batch.context.span_id]] * 2
+
+
+def test_a_batch_of_an_agent_is_a_trace_an_item(seen):
+    one = Agent(Model(Answer("a"), Answer("b")), Tool())
+    with seen.tracer.start_as_current_span("mine") as mine:
+        one.batch(["q", "q"])
+        assert trace.get_current_span() is mine
+    assert len({trace_id(each) for each in seen.spans}) == 3
+    roots = [each for each in seen.spans if each.name == "invoke_agent helper"]
+    assert [[link.context.span_id for link in root.links] for root in roots] == [[mine.context.span_id]] * 2
+
+
+def test_a_batch_inside_a_run_is_part_of_it(seen):
+    inner = Agent(Model(Answer("a"), Answer("b")), Tool(), name="expert")
+    agent(calls("wait"), Answer("done"), tools=[Tool("wait", lambda: str(inner.batch(["q", "q"])))]).invoke("q")
+    assert seen.names["invoke_agent expert"] == 2
+    assert len({trace_id(each) for each in seen.spans}) == 1
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+def test_a_loop_is_one_run_though_its_model_is_asked_in_other_tasks(seen, with_id):
+    async def run():
+        model, messages = Apart(Model(calls(), Answer("done"))), [user("q")]
+        while (answer := await model.ask(messages)).calls:
+            (asked,) = answer.calls
+            text = Tool().call(asked.arguments, *([asked.id] if with_id else []))
+            messages += answers(answer, text)
+
+    async def many():
+        await asyncio.gather(*[run() for _ in range(3)])
+
+    asyncio.run(many())
+    assert seen.tree() == "\n".join([ONE_TOOL.replace("helper", "kit")] * 3)
 
 
 # -- how it ends -------------------------------------------------------------------------------------------------------

@@ -253,7 +253,8 @@ def _difference(mine: Any, others: Any, where: str) -> str:
 
 
 _keys = itertools.count(1)
-_REQUEST_ID: Final = re.compile(r"req_\d+")
+_REQUEST_ID: Final = re.compile(r"req_\d+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Ids of the provider's requests, and those that libraries draw at random."""
 _VOLATILE_HEADERS: Final = frozenset({"x-api-key", "authorization", "idempotency-key", "host", "content-length"})
 
 
@@ -281,7 +282,7 @@ def loaded(steps: Sequence[Step], provider: Provider) -> str:
 
 
 def without_request_ids(text: str) -> str:
-    """Return a text in which the provider's ids of requests are equal."""
+    """Return a text in which the ids that differ from call to call are equal."""
     return _REQUEST_ID.sub("req", text)
 
 

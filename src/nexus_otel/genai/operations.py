@@ -289,7 +289,17 @@ class RetryResult:
     wait_s: float
 
 
-Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Items that are run side by side: each run begun there is one of its own, where no run is around them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A method around model calls that its library may make in tasks of its own: they are its caller's all the same."""
+
+
+Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry | Batch | Passage
 Result = InferenceResult | ToolResult | AgentResult | RetrievalResult | DetailResult | RetryResult
 
 
