@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # noqa: TID251 - LiteLLM fetches its prices otherwise
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import dspy
 
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", default="openai/gpt-5-nano")
     options = parser.parse_args(arguments)
 
-    settings = os.environ  # noqa: TID251 - the variables of the library, no settings of ours
+    settings = os.environ
     if settings.get("OPENAI_API_KEY"):
         with dspy.context(lm=dspy.LM(options.model)):
             print(answer(options.how, options.question))
