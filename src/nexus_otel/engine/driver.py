@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -12,6 +12,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, get_current_span
 from nexus_otel import config
 from nexus_otel._guard import guard, report
 from nexus_otel.engine import scope
+from nexus_otel.engine.handed import around
 from nexus_otel.engine.inner import Seen, completed
 from nexus_otel.engine.limits import AgentGuardError, exceeded, limits_of
 from nexus_otel.engine.run import Run, given_run
@@ -178,6 +179,11 @@ class InnerStep(ModelStep):
         super().__init__(recorder, target, call, operation)
         self._owner = owner
 
+    def inside(self, context: Context) -> Self:
+        """Make `context` current while it runs: where the owner cannot be current itself."""
+        self._context = context
+        return self
+
     def begin(self, here: Context) -> Step | SilentStep:  # noqa: ARG002 - the owner has the context
         """Read what the owner does not know."""
         if not self._owner.was_told and (self._owner.span.is_recording() or self._owner.place is not None):
@@ -337,14 +343,17 @@ def _begin(recorder: Recorder, target: Target, call: Call, here: Context) -> Ste
 def _model_step(
     recorder: Recorder, target: Target, call: Call, operation: Inference, here: Context
 ) -> Step | SilentStep | None:
-    owner = _owner(here)
+    owner, inside = _owner(here), None
+    if owner is None and (owner := around()) is not None and owner.context is not None:
+        inside = scope.on_top(here, owner.context)
     if owner is None or (isinstance(owner, ModelStep) and owner.operation.embeds != operation.embeds):
         if scope.foreign_owner(here):
             return None
         operation.traces_itself = operation.traces_itself or call.yields
         return ModelStep(recorder, target, call, operation).begin(here)
     if isinstance(owner, ModelStep) and owner.recorder is not recorder:
-        return InnerStep(recorder, target, call, operation, owner).begin(here)
+        step = InnerStep(recorder, target, call, operation, owner)
+        return (step if inside is None else step.inside(inside)).begin(here)
     return None
 
 

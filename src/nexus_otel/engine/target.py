@@ -29,6 +29,7 @@ class Call:
         kwargs: By name.
         yields: Whether another instrumentation makes the model span of this call.
         tapped: Whether some can be read only once: they are complete when the library has read them.
+        given: What a person gave the library to find the call by, where it calls back.
     """
 
     wrapped: Any
@@ -37,6 +38,7 @@ class Call:
     kwargs: dict[str, Any]
     tapped: bool = False
     yields: bool = False
+    given: Mapping[str, Any] | None = None
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -118,6 +120,7 @@ class Swap:
         make: Given the original.
         since: The first version of the library that has it.
         until: The first version that has it no more.
+        required: Whether a library without it is cause for a warning.
     """
 
     module: str
@@ -125,6 +128,7 @@ class Swap:
     make: Callable[[Any], Any]
     since: str = ""
     until: str = ""
+    required: bool = False
 
 
 def release(version: str) -> tuple[int, ...]:
