@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 INSTRUMENTORS: Final = {
     "anthropic": ("nexus_otel.instrumentors.anthropic", "AnthropicInstrumentor"),
+    "llama_index": ("nexus_otel.instrumentors.llama_index", "LlamaIndexInstrumentor"),
 }
 """Name, which is the package's top-level module too, and the class that instruments it."""
+
+MODULES: Final = {"llama_index": ("llama_index_instrumentation", "llama_index.core")}
+"""What is imported of a package whose top-level module never is: a namespace."""
 
 FIRST_PROCESS: Final = "_NEXUS_FIRST_PID"
 """Variable with the id of the first process that is active: only it prints a summary, none of its children."""
@@ -58,7 +62,8 @@ def activate(source: str, settings: Settings | None = None, **given: Any) -> boo
             set_variable(FIRST_PROCESS, str(os.getpid()))
         when_imported("opentelemetry.trace", _install)
         for name in INSTRUMENTORS:
-            when_imported(name, partial(_instrument, name, given))
+            for module in MODULES.get(name, (name,)):
+                when_imported(module, partial(_instrument, name, given))
     return True
 
 
