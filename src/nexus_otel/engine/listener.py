@@ -7,10 +7,11 @@ dropping the token: its end sets back what was current before, if the step is st
 
 from __future__ import annotations
 
+import functools
 import os
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -169,11 +170,13 @@ class Listener:
         if found is None:
             return
         _leave(found)
-        if stream is not None and isinstance(found.step, Step):
-            with guard("handing out a stream"):
+        if stream is None:
+            return
+        with guard("handing out a stream"):
+            weakref.finalize(stream, self._dropped, key).atexit = False
+            if isinstance(found.step, Step):
                 found.watch = found.watch or Watch(found.step)
                 hand_out(stream, found.step)
-                weakref.finalize(stream, self._dropped, key).atexit = False
 
     def _dropped(self, key: Any) -> None:
         found = self._taken(key)
@@ -227,6 +230,21 @@ def told(instance: Any = None, given: Mapping[str, Any] | None = None, /, **argu
         arguments: Of the method.
     """
     return Call(None, instance, (), arguments, given=given)
+
+
+def carried(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function`, to be called in the context of now whatever thread calls it, such as one of a pool."""
+    context = otel_context.get_current()
+
+    @functools.wraps(function)
+    def calling(*args: Any, **kwargs: Any) -> Any:
+        token = scope.enter(context)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            scope.leave(token)
+
+    return calling
 
 
 def _leave(opened: _Open) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from asyncio import CancelledError
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import Any, Final
 
 from nexus_otel._guard import guard
 from nexus_otel.engine.limits import AgentGuardError
-from nexus_otel.engine.listener import Listener, told
+from nexus_otel.engine.listener import Listener, carried, told
 from nexus_otel.engine.target import Call, Target
 from nexus_otel.genai.plain import item
 from nexus_otel.instrumentors._llama_index_runs import Ended
@@ -35,10 +35,19 @@ _OWN_TAGS: Final = "llamaindex."
 """What the tags of the framework itself begin with; the others are its user's."""
 
 
-@lru_cache(1_000)
-def kind_of(owner: Any) -> str:
-    """Return what the instances of a class are."""
-    return next((_KINDS[base.__name__] for base in owner.__mro__ if base.__name__ in _KINDS), "")
+def kind_of(owner: type) -> str:
+    """Return what the instances of a class are; found out once."""
+    found = _kinds.get(owner)
+    if found is None:
+        if len(_kinds) >= _MAX_TYPES:
+            _kinds.clear()
+        found = next((_KINDS[base.__name__] for base in owner.__mro__ if base.__name__ in _KINDS), "")
+        _kinds[owner] = found
+    return found
+
+
+_kinds: Final[dict[type, str]] = {}
+_MAX_TYPES: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -126,7 +135,9 @@ class Heard:
         event = call.kwargs.get("ev")
         if run.kind == "team" and (member := item(event, "current_agent_name")) and member != run.member:
             self._turn(parent, run, str(member))
-        note, target = Step(parent, name, event), self._targets().get(("step", ""))
+        note, target = Step(parent, name, event), None
+        if not name.startswith("_"):
+            target = self._targets().get(("step", ""))
         called = told(None, call.given, called=id_[:-_ID_LENGTH])
         self._listener.begin(id_, target, called, parent=run.place(parent), note=note)
 
@@ -228,8 +239,13 @@ class Heard:
             self._listener.event(key, event.response)
 
     def _answered(self, id_: str, event: Any) -> None:
-        if (key := self._outer(id_)) is not None:
-            self._listener.end(key, event.response)
+        for key in {id_, self._outer(id_)} if isinstance(self._listener.note(id_), Asked) else ():
+            self._ends(key, event.response)
+
+    def _ends(self, key: str | None, response: Any) -> None:
+        note = self._listener.note(key)
+        if isinstance(note, Asked) and note.streams:
+            self._listener.end(key, response)
 
     def _raised(self, id_: str, event: Any) -> None:
         if (key := self._outer(id_)) is not None:
@@ -275,7 +291,7 @@ def hearing(heard: Callable[[], Heard], name: str, names: Sequence[str]) -> Call
         def method(self: Any, *args: Any, **kwargs: Any) -> Any:
             refusal = None
             with guard("hearing LlamaIndex's dispatcher"):
-                given = {**dict(zip(names, args, strict=False)), **kwargs}
+                given = {"tags": _tags(original), **dict(zip(names, args, strict=False)), **kwargs}
                 refusal = _heard(hear, heard(), {name: given[name] for name in names if name in given})
             if refusal is not None:
                 raise refusal
@@ -292,6 +308,34 @@ _METHODS: Final[Mapping[str, Callable[[Heard, dict[str, Any]], None]]] = {
     "span_drop": lambda heard, given: heard.dropped(given["id_"], given.get("err")),
     "event": lambda heard, given: heard.told(given["event"]),
 }
+
+
+def carrying(sync_to_async: Any) -> Any:
+    """Return what makes a tool's function a coroutine function, whose thread has the context of the call.
+
+    Versions before 0.13 run it in a thread of a pool without.
+    """
+
+    @wraps(sync_to_async)
+    def make(fn: Any) -> Any:
+        plainly = sync_to_async(fn)
+
+        @wraps(plainly)
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            inside = plainly
+            with guard("carrying the context into a thread"):
+                inside = sync_to_async(carried(fn))
+            return await inside(*args, **kwargs)
+
+        return call
+
+    return make
+
+
+def _tags(original: Any) -> Any:
+    """Return the tags in force: workflows 2 do not tell them of a run."""
+    found = getattr(original, "__globals__", {}).get("active_instrument_tags")
+    return found.get() if found is not None else None
 
 
 def _heard(hear: Callable[[Heard, dict[str, Any]], None], by: Heard, given: dict[str, Any]) -> AgentGuardError | None:

@@ -15,7 +15,7 @@ from nexus_otel.engine.target import Swap, Target
 from nexus_otel.instrumentors import _llama_index_requests as requests
 from nexus_otel.instrumentors import _llama_index_responses as responses
 from nexus_otel.instrumentors import _llama_index_runs as runs
-from nexus_otel.instrumentors._llama_index_heard import Heard, hearing
+from nexus_otel.instrumentors._llama_index_heard import Heard, carrying, hearing
 
 _SPLIT: Final = "0.12.43"
 """The first version of the core whose dispatcher is in a package of its own."""
@@ -133,6 +133,7 @@ class LlamaIndexInstrumentor(Instrumentor):
     replacements = (
         *_dispatcher("llama_index_instrumentation.dispatcher", since=_SPLIT),
         *_dispatcher("llama_index.core.instrumentation.dispatcher", until=_SPLIT),
+        Swap("llama_index.core.tools.function_tool", "sync_to_async", carrying, until="0.13"),
     )
     told: ClassVar[dict[tuple[str, str], Target]] = dict(
         (
