@@ -40,9 +40,9 @@ def support() -> str:
     for name, (module, kind) in INSTRUMENTORS.items():
         instrumentor = getattr(importlib.import_module(module), kind)
         methods: dict[str, list[str]] = {}
-        for target in instrumentor.targets:
+        for target in [*instrumentor.targets, *instrumentor.told.values()]:
             owner, _, method = target.name.rpartition(".")
-            if not method.startswith("_") and not target.until:
+            if owner and method and not method.startswith("_") and not target.until:
                 methods.setdefault(owner, []).append(method)
         recorded = "; ".join(f"`{owner}`: {', '.join(sorted(set(each)))}" for owner, each in methods.items())
         rows.append(f"| {name} | {instrumentor.requires[0]} | {tested(instrumentor.package)} | {recorded} |")

@@ -119,6 +119,11 @@ def placed(instrumentor: type[Instrumentor], name: str) -> Iterator[tuple[type[I
         The instrumentor to use in its stead, and the fault, not armed.
     """
     fault = Fault()
+    if name in _IN_TARGETS and instrumentor.told:
+        told = {key: _IN_TARGETS[name](target, fault) for key, target in instrumentor.told.items()}
+        with mock.patch.object(instrumentor, "told", told):
+            yield instrumentor, fault
+        return
     if name in _IN_TARGETS:
         targets = tuple(_IN_TARGETS[name](target, fault) for target in instrumentor.targets)
         names = {"targets": targets, "__module__": instrumentor.__module__}

@@ -6,7 +6,7 @@ import importlib.metadata
 import inspect
 import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from importlib.machinery import PathFinder, SourceFileLoader
 from typing import Any, ClassVar, Final
@@ -52,12 +52,14 @@ class Instrumentor:
         requires: Ranges of versions, as `instrumentation_dependencies` returns them: a version is in one of them.
         targets: The methods that are wrapped.
         replacements: What is replaced besides.
+        told: How that is read of which the library tells by itself, by the library's words for it.
     """
 
     package: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[tuple[Target, ...]] = ()
     replacements: ClassVar[tuple[Swap, ...]] = ()
+    told: ClassVar[Mapping[Any, Target]] = {}
 
     _lock: ClassVar[Any] = new_lock()
     _recorder: ClassVar[Recorder | None] = None

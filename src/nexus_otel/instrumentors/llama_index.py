@@ -6,8 +6,8 @@ calls give events too. LLM classes override `chat` and its like, so there is no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Final
 
 from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.listener import Listener
@@ -122,11 +122,7 @@ def _dispatcher(module: str, since: str = "", until: str = "") -> Iterable[Swap]
 
 
 class LlamaIndexInstrumentor(Instrumentor):
-    """Records what LlamaIndex's dispatcher tells.
-
-    Attributes:
-        told: How what is told is read, by kind and method.
-    """
+    """Records what LlamaIndex's dispatcher tells; `told` is by kind and method."""
 
     package = "llama-index-core"
     requires = ("llama-index-core >= 0.12.30, < 0.15",)
@@ -135,7 +131,7 @@ class LlamaIndexInstrumentor(Instrumentor):
         *_dispatcher("llama_index.core.instrumentation.dispatcher", until=_SPLIT),
         Swap("llama_index.core.tools.function_tool", "sync_to_async", carrying, until="0.13"),
     )
-    told: ClassVar[dict[tuple[str, str], Target]] = dict(
+    told: ClassVar[Mapping[Any, Target]] = dict(
         (
             *_models(),
             *_run("agent", "BaseWorkflowAgent", "run"),
