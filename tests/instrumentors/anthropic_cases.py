@@ -366,6 +366,34 @@ async def count_async(client: Any) -> Any:
     return await client.messages.count_tokens(model="claude-test", messages=ASK["messages"])
 
 
+def batch(messages: Any) -> Any:
+    """Make a batch, look at it, read its results."""
+    requests: Any = [{"custom_id": CANARY, "params": ASK}]
+    made = messages.batches.create(requests=requests)
+    found = messages.batches.retrieve(made.id)
+    return [made.id, found.processing_status, *(one.result.message for one in messages.batches.results(made.id))]
+
+
+async def batch_async(messages: Any) -> Any:
+    requests: Any = [{"custom_id": CANARY, "params": ASK}]
+    made = await messages.batches.create(requests=requests)
+    found = await messages.batches.retrieve(made.id)
+    results = [one.result.message async for one in await messages.batches.results(made.id)]
+    return [made.id, found.processing_status, *results]
+
+
+async def batch_of_client(client: Any) -> Any:
+    return await batch_async(client.messages)
+
+
+async def beta_batch_of_client(client: Any) -> Any:
+    return await batch_async(client.beta.messages)
+
+
+async def beta_count_async(client: Any) -> Any:
+    return await client.beta.messages.count_tokens(model="claude-test", messages=ASK["messages"])
+
+
 def from_iterators(client: Any) -> Any:
     given = {"messages": iter(ASK["messages"]), "system": iter([{"type": "text", "text": ASK["system"]}])}
     return client.messages.create(**{**ASK, **given})
@@ -486,6 +514,15 @@ CALLS = (
         call=lambda client: client.messages.count_tokens(model="claude-test", messages=ASK["messages"]),
     ),
     Case(id="count-async", call=count_async),
+    Case(
+        id="beta-count",
+        call=lambda client: client.beta.messages.count_tokens(model="claude-test", messages=ASK["messages"]),
+    ),
+    Case(id="beta-count-async", call=beta_count_async),
+    Case(id="batch", call=lambda client: batch(client.messages)),
+    Case(id="batch-async", call=batch_of_client),
+    Case(id="beta-batch", call=lambda client: batch(client.beta.messages)),
+    Case(id="beta-batch-async", call=beta_batch_of_client),
     Case(
         id="deprecated",
         call=deprecated,

@@ -199,9 +199,9 @@ def test_a_wrong_error_type_is_noticed(provider: Provider) -> None:
 def test_reading_for_nobody_is_noticed(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     begin = ModelStep.begin
 
-    def eager(step: ModelStep, here: Any) -> Any:
+    def eager(step: ModelStep, here: Any, around: Any) -> Any:
         step.operation.conversation()
-        return begin(step, here)
+        return begin(step, here, around)
 
     monkeypatch.setattr(ModelStep, "begin", eager)
     with pytest.raises(AssertionError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from nexus_otel.bootstrap import activate, leaving
 from nexus_otel.client.context import context
@@ -13,6 +14,7 @@ from nexus_otel.client.recording import recording
 from nexus_otel.client.spans import Span, Trace
 from nexus_otel.detect.model import Finding
 from nexus_otel.engine.run import name_agent
+from nexus_otel.export.hosted import ROUTE, Account, hosted
 from nexus_otel.processors.live import live
 
 
@@ -24,8 +26,14 @@ def on_finding(callback: Callable[[Finding], None]) -> None:
     live().callbacks.append(callback)
 
 
+def _account(key: str, base_url: str | None) -> tuple[str, Any]:
+    hosted.active = True
+    return ROUTE, Account.of(key, base_url)
+
+
 recording.prepare = activate.provide
 ways.flush = leaving.flush
 ways.named = name_agent
+ways.account = _account
 
 __all__ = ["Finding", "NexusClient", "Span", "Trace", "agent", "context", "limits", "on_finding", "step", "tool"]

@@ -101,8 +101,3 @@ def calling_later(prepare: Wrapper, defer: Callable[[Any, Any], Any]) -> Wrapper
         return defer(start, wrapped(*args, **kwargs))
 
     return call
-
-
-def is_ours(function: Any) -> bool:
-    """Whether a function is one that a wrapper of these stands for."""
-    return getattr(getattr(function, "_self_wrapper", None), "__module__", None) == __name__

@@ -12,7 +12,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, get_current_span
 from nexus_otel import config
 from nexus_otel._guard import guard, report
 from nexus_otel.engine import scope
-from nexus_otel.engine.handed import around
+from nexus_otel.engine.handed import running_step
 from nexus_otel.engine.inner import Seen, completed
 from nexus_otel.engine.limits import AgentGuardError, exceeded, limits_of
 from nexus_otel.engine.run import Run, given_run
@@ -59,18 +59,27 @@ class ModelStep(Step):
         self._conversation: Conversation | None = None
         self._inner: Sequence[Seen] = ()
 
-    def begin(self, here: Context) -> Step | SilentStep:
-        """Find the run, start the span; returns the step that the call is made in."""
+    def begin(self, here: Context, around: Context | None = None) -> Step | SilentStep:
+        """Find the run, start the span; returns the step that the call is made in.
+
+        Args:
+            here: The context of the call.
+            around: The same without the span that another instrumentation made for it, if one did.
+        """
         operation, call = self.operation, self.call
+        around = around or here
         if not call.tapped and self._may_join(here):
             self._read()
             if self._conversation is not None:
                 with _FINDING:
-                    self.place = runs.join(self.recorder, operation, self._conversation, here)
+                    self.place = runs.join(self.recorder, operation, self._conversation, around)
         self._check(here)
         parent = here if self.place is None else self.place.context
         if operation.traces_itself:
-            self._context = scope.owned(here, get_current_span(parent), self, claims=False)
+            theirs = get_current_span(parent if around is here else here)
+            self._context = scope.owned(here, theirs, self, claims=False)
+            if self.place is not None and around is not here:
+                self.recorder.link(self.place.run.span, theirs)
         else:
             self._start(parent, here)
             if self.place is None and not (self.span.is_recording() or self._is_wanted):
@@ -156,6 +165,7 @@ class ModelStep(Step):
         return self.recorder.measures
 
     def _end(self, result: InferenceResult | None, outcome: Outcome) -> None:
+        self._context = None  # it names this step as owner: a cycle, which only the garbage collector would end
         if self.call.tapped and (self.span.is_recording() or self.recorder.hands_on):
             self._read()
         operation = self.operation
@@ -184,7 +194,7 @@ class InnerStep(ModelStep):
         self._context = context
         return self
 
-    def begin(self, here: Context) -> Step | SilentStep:  # noqa: ARG002 - the owner has the context
+    def begin(self, here: Context, around: Context | None = None) -> Step | SilentStep:  # noqa: ARG002 - the owner's
         """Read what the owner does not know."""
         if not self._owner.was_told and (self._owner.span.is_recording() or self._owner.place is not None):
             self._read()
@@ -344,13 +354,15 @@ def _model_step(
     recorder: Recorder, target: Target, call: Call, operation: Inference, here: Context
 ) -> Step | SilentStep | None:
     owner, inside = _owner(here), None
-    if owner is None and (owner := around()) is not None and owner.context is not None:
+    if owner is None and (owner := running_step()) is not None and owner.context is not None:
         inside = scope.on_top(here, owner.context)
     if owner is None or (isinstance(owner, ModelStep) and owner.operation.embeds != operation.embeds):
-        if scope.foreign_owner(here):
+        around = scope.around(here, call.other)
+        foreign = scope.foreign_owner(here)
+        if foreign and around is here:
             return None
-        operation.traces_itself = operation.traces_itself or call.yields
-        return ModelStep(recorder, target, call, operation).begin(here)
+        operation.traces_itself = operation.traces_itself or call.yields or foreign
+        return ModelStep(recorder, target, call, operation).begin(here, around)
     if isinstance(owner, ModelStep) and owner.recorder is not recorder:
         step = InnerStep(recorder, target, call, operation, owner)
         return (step if inside is None else step.inside(inside)).begin(here)

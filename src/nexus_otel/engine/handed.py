@@ -24,7 +24,7 @@ def hand_out(generator: Any, step: Step) -> None:
         weakref.finalize(generator, _steps.pop, id(frame), None).atexit = False
 
 
-def around() -> Step | None:
+def running_step() -> Step | None:
     """Return the open step of a generator that runs right now, around the caller."""
     frame = sys._getframe(1) if _steps else None
     while frame is not None:

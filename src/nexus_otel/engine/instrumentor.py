@@ -17,6 +17,7 @@ from nexus_otel import config
 from nexus_otel._guard import guard, logger, new_lock, note_once, quietly
 from nexus_otel._imports import when_imported
 from nexus_otel.engine import _bootstrap_importlib as frames
+from nexus_otel.engine.copies import classes_of, holders, still_held
 from nexus_otel.engine.driver import begin
 from nexus_otel.engine.generators import inside
 from nexus_otel.engine.steps import SilentStep, Step
@@ -29,19 +30,32 @@ Begin = Callable[[], Step | SilentStep | None]
 
 
 class Replacement:
-    """An attribute of a class that is replaced, and can be put back."""
+    """An attribute of a class that is replaced, and can be put back.
 
-    def __init__(self, owner: Any, name: str, ours: Any, original: Any) -> None:
+    Args:
+        owner: The class, or the module of a function.
+        name: Of the attribute.
+        original: What is put back.
+        ours: What takes its place.
+    """
+
+    def __init__(self, owner: Any, name: str, original: Any, ours: Any) -> None:
         self._owner = owner
-        self._name = name
-        self._original = original
+        self.original = original
         self._ours = ours
+        self.name = name
         setattr(owner, name, ours)
 
-    def undo(self) -> None:
-        """Put the original back; where another wrapper sits on ours, ours stays beneath it and does nothing."""
-        if self._owner.__dict__.get(self._name) is self._ours:
-            setattr(self._owner, self._name, self._original)
+    def undo(self, classes: list[type]) -> None:
+        """Put the original back; where another wrapper sits on ours, ours stays beneath it and does nothing.
+
+        Args:
+            classes: The library's; those that took ours over have the original instead.
+        """
+        if self._owner.__dict__.get(self.name) is self._ours:
+            setattr(self._owner, self.name, self.original)
+        for one in holders(classes, self.name, self.original):
+            setattr(one, self.name, self.original)
 
 
 class Instrumentor:
@@ -116,18 +130,20 @@ class Instrumentor:
         if tracer_provider is not None:
             _follow(tracer_provider)
         for module in dict.fromkeys(each.module for each in cls._everything()):
-            when_imported(module, lambda loaded: cls._bind(loaded, generation))
+            late = module in sys.modules
+            when_imported(module, partial(cls._bind, generation=generation, late=late))
         for root in dict.fromkeys(each.module.partition(".")[0] for each in cls._needed()):
-            when_imported(root, lambda loaded: cls._look(loaded, generation))
+            when_imported(root, partial(cls._look, generation=generation))
 
     def uninstrument(self, **_more: Any) -> None:
         """Take everything off again; the library has its very own objects back."""
         cls = type(self)
         with cls._lock:
             cls._recorder = None
+            classes = cls._classes() if cls._in_place else []
             for replacement in reversed(cls._in_place):
                 with guard("taking a wrapper off"):
-                    replacement.undo()
+                    replacement.undo(classes)
             cls._in_place.clear()
 
     @classmethod
@@ -141,31 +157,43 @@ class Instrumentor:
         return [*(each for each in cls._placed if not each.optional), *swaps]
 
     @classmethod
-    def _bind(cls, module: Any, generation: int) -> None:
+    def still_held(cls) -> list[str]:
+        """Return where else in the library the functions are that ours replaced: what is called there is not seen."""
+        library = cls._everything()[0].module.partition(".")[0]
+        return still_held(library, [replacement.original for replacement in cls._in_place])
+
+    @classmethod
+    def _classes(cls) -> list[type]:
+        roots = dict.fromkeys(each.module.partition(".")[0] for each in cls._everything())
+        return [one for root in roots for one in classes_of(root)]
+
+    @classmethod
+    def _bind(cls, module: Any, generation: int, *, late: bool) -> None:
         with cls._lock:
             if cls._recorder is None or generation != cls._generation:
                 return
             version = version_of(cls.package, module.__name__)
             mine = [each for each in cls._everything() if each.module == module.__name__]
             there = [each for each in mine if belongs(each, version)]
-            missing = [each for each in there if not cls._place(module, each)]
+            classes = classes_of(module.__name__.partition(".")[0]) if late else []
+            missing = [each for each in there if not cls._place(module, each, classes)]
         told = [each for each in missing if (each.required if isinstance(each, Swap) else not each.optional)]
         if told:
             _missing(cls.package, version, [f"{module.__name__}.{_gone(module, each.name)}" for each in told])
 
     @classmethod
-    def _place(cls, module: Any, what: Target | Swap) -> bool:
-        """Put one thing in place; returns whether the library has it."""
+    def _place(cls, module: Any, what: Target | Swap, classes: list[type]) -> bool:
+        """Put one thing in place, and where the classes given took it over; returns whether the library has it."""
         owner_name, _, name = what.name.rpartition(".")
         owner = getattr(module, owner_name, None) if owner_name else module
         original = owner.__dict__.get(name) if owner is not None else None
         if original is None:
             return False
-        if isinstance(what, Target) and frames.is_ours(original):
-            original = original.__wrapped__  # a copy that the library made of a method while it was wrapped
         make = partial(cls._wrapper, what) if isinstance(what, Target) else what.make
         with guard(f"wrapping {what.name}"):
-            cls._in_place.append(Replacement(owner, name, make(original), original))
+            cls._in_place.append(Replacement(owner, name, original, make(original)))
+            for one in holders(classes, name, original):
+                cls._in_place.append(Replacement(one, name, original, make(original)))
         return True
 
     @classmethod
@@ -206,7 +234,7 @@ class Binding:
         self._recorder = recorder
         self.target = target
         self._is_active = is_active
-        self._yields: bool | None = None
+        self._others: tuple[str | None, bool] | None = None
 
     def around(self, original: Any) -> Any:
         """Return what takes the place of a method."""
@@ -226,9 +254,9 @@ class Binding:
     def _begin(self, call: Call) -> Step | SilentStep | None:
         if not self._is_active():
             return None
-        if self._yields is None:
-            self._yields = self._meets_another(call)
-        call.yields = self._yields
+        if self._others is None:
+            self._others = self._meets_another(call)
+        call.other, call.yields = self._others
         return begin(self._recorder(), self.target, call)
 
     def _prepare(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> tuple[Any, Begin]:
@@ -243,11 +271,11 @@ class Binding:
             return target.deferred(start, value) if target.deferred is not None else value
         return value
 
-    def _meets_another(self, call: Call) -> bool:
-        """Whether another instrumentation wraps the same method and ours is to make no model span beside it."""
-        other = quietly(other_wrapper, type(call.instance), self.target.name.rpartition(".")[2])
+    def _meets_another(self, call: Call) -> tuple[str | None, bool]:
+        """Return another instrumentation that wraps the same method, and whether ours makes no model span beside it."""
+        other: str | None = quietly(other_wrapper, type(call.instance), self.target.name.rpartition(".")[2])
         if other is None:
-            return False
+            return None, False
         mode = config.current().on_conflict
         note_once(
             f"conflict with {other}",
@@ -257,7 +285,7 @@ class Binding:
             mode,
             "its model spans stand beside ours" if mode == "both" else "ours are left out",
         )
-        return mode == "yield"
+        return other, mode == "yield"
 
 
 _VENDORS: Final = (

@@ -142,6 +142,10 @@ class Recorder:
         """Start the span of a step that is neither a model's nor a tool's."""
         return self._tracer.start_span(operation.name, parent, SpanKind.INTERNAL, operation.attributes)
 
+    def link(self, span: Span, other: Span) -> None:
+        """Link a span to one of another instrumentation, which stands elsewhere."""
+        span.add_link(other.get_span_context())
+
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def end_inference(
@@ -205,7 +209,7 @@ class Recorder:
                 result.output, result.finish_reasons, with_reasons=self.content.finish_in_messages
             )
         captured = self.content.capture(values)
-        if self.content.on_events or self.content.event:
+        if (self.content.on_events or self.content.event) and not operation.embeds:
             details = of.inference_start(operation) | attributes
             content = self.content.structured(captured) if self.content.on_events else {}
             self._emit(semconv.DETAILS_EVENT, _DEBUG, span, details | content)
