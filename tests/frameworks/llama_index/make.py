@@ -23,7 +23,11 @@ FINISHES = VERSION >= (0, 13)
 
 def llm(url: str, key: str = "", **options: Any) -> Anthropic:
     """A model of the provider at a URL."""
-    model = Anthropic(model=MODEL, base_url=url, api_key=key or "none", **{"max_retries": 0, **options})
+    return Anthropic(model=MODEL, base_url=url, api_key=key or "none", **{"max_retries": 0, **options})
+
+
+def kept(model: Anthropic) -> Anthropic:
+    """Return a model whose async client `closed` will close."""
     _made.append(model._aclient)
     return model
 
@@ -32,7 +36,7 @@ _made: list[Any] = []
 
 
 async def closed() -> None:
-    """Close the async clients of the models that were made: their users never do."""
+    """Close the async clients of the models that were kept: their users never do."""
     while _made:
         await _made.pop().close()
 
@@ -66,5 +70,6 @@ __all__ = [
     "agent",
     "feed",
     "find",
+    "kept",
     "llm",
 ]

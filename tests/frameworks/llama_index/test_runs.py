@@ -28,6 +28,7 @@ from tests.frameworks.llama_index.make import (
     closed,
     feed,
     find,
+    kept,
     llm,
 )
 from tests.kit.conventions import violations
@@ -67,7 +68,7 @@ def ran(make):
 
 def asked(provider, *steps, key=""):
     provider.load(steps, key)
-    return llm(provider.url, key)
+    return kept(llm(provider.url, key))
 
 
 def span(seen, name):
@@ -115,7 +116,7 @@ def test_a_run_is_one_tree(seen, provider, streaming):
 def test_the_sdk_beneath_adds_what_it_knows(seen, provider):
     model = asked(provider, rate_limited(), ASK, DONE)
     model.max_retries = 1
-    model = llm(provider.url, max_retries=1)
+    model = kept(llm(provider.url, max_retries=1))
     ran(lambda: agent(model).run("where?"))
     chat = span(seen, "chat")
     assert values(chat)["server.address"] == "127.0.0.1"

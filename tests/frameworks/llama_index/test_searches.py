@@ -10,7 +10,7 @@ from llama_index.core.tools import QueryEngineTool
 
 from nexus_otel.instrumentors.llama_index import LlamaIndexInstrumentor, listener
 from tests.fakes.provider import Reply, ToolUse
-from tests.frameworks.llama_index.make import MODEL, agent, llm
+from tests.frameworks.llama_index.make import MODEL, agent, kept, llm
 from tests.frameworks.llama_index.test_runs import ran
 from tests.kit.conventions import violations
 from tests.kit.recording import content_mode, instrumented, values
@@ -52,7 +52,7 @@ def test_a_query_is_a_workflow_with_its_search(index, seen, provider):
 
 def test_the_same_awaited(index, seen, provider):
     provider.load([Reply("In the cage.")])
-    engine = index.as_query_engine(llm=llm(provider.url))
+    engine = index.as_query_engine(llm=kept(llm(provider.url)))
     assert str(ran(lambda: _query(engine))) == "In the cage."
     assert seen.tree() == QUERY
 
@@ -68,7 +68,7 @@ def test_documents_are_embedded_at_once(seen):
 
 def test_a_query_as_a_tool_is_no_workflow_of_its_own(index, seen, provider):
     provider.load([Reply(tools=[ToolUse("birds", {"input": "Where?"})]), Reply("In the cage."), Reply("It is there.")])
-    model = llm(provider.url)
+    model = kept(llm(provider.url))
     tool = QueryEngineTool.from_defaults(index.as_query_engine(llm=model), name="birds", description="Knows birds.")
     ran(lambda: _run(agent(model, tool)))
     assert seen.tree() == (
