@@ -29,15 +29,19 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @contextmanager
 def client(url: str, key: str, **options: Any) -> Any:
     model = llm(url, key, **options)
-    yield model
-    model._client.close()
+    try:
+        yield model
+    finally:
+        model._client.close()
 
 
 @asynccontextmanager
 async def async_client(url: str, key: str, **options: Any) -> Any:
     model = llm(url, key, **options)
-    yield model
-    await model._aclient.close()
+    try:
+        yield model
+    finally:
+        await model._aclient.close()
 
 
 LIBRARY = Library(instrumentor=LlamaIndexInstrumentor, client=client, async_client=async_client)
