@@ -40,13 +40,13 @@ def support() -> str:
     for name, (module, kind) in INSTRUMENTORS.items():
         instrumentor = getattr(importlib.import_module(module), kind)
         methods: dict[str, list[str]] = {}
-        for target in instrumentor.targets:
+        for target in [*instrumentor.targets, *instrumentor.heard.values()]:
             owner, _, method = target.name.rpartition(".")
-            if not method.startswith("_") and not target.until:
+            if owner and method and not method.startswith("_") and not target.until:
                 methods.setdefault(owner, []).append(method)
         said = [f"`{owner}`: {', '.join(sorted(set(each)))}" for owner, each in methods.items()]
-        if instrumentor.heard:
-            said.insert(0, f"by its callbacks: {', '.join(target.name for target in instrumentor.heard.values())}")
+        if called := [target.name for target in instrumentor.heard.values() if "." not in target.name]:
+            said.insert(0, f"by its callbacks: {', '.join(called)}")
         recorded = "; ".join(said)
         rows.append(f"| {name} | {instrumentor.requires[0]} | {tested(instrumentor.package)} | {recorded} |")
     return "\n".join(rows)

@@ -13,10 +13,11 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
+from nexus_otel.engine.limits import AgentGuardError
 from nexus_otel.engine.listener import carried
 from nexus_otel.genai.operations import AgentResult, Retrieval, ToolCall, ToolResult
 from tests.engine import toy_framework as framework
-from tests.engine.toy import Answer, Asked, Model, ModelError, Tool, ToyInstrumentor, answers, calls, loop, user
+from tests.engine.toy import TOOLS, Answer, Asked, Model, ModelError, Tool, ToyInstrumentor, answers, calls, loop, user
 from tests.engine.toy_framework import (
     Agent,
     Apart,
@@ -510,3 +511,73 @@ def test_what_is_left_open_ends_with_the_process(seen):
     listener.begin("chat", framework.TOLD_MODEL, told(Model(), messages=[], tools=()), attach=False)
     streams.end_open()
     assert values(seen.spans[0])["nexus.stream.outcome"] == "abandoned"
+
+
+# -- what calls back, further ------------------------------------------------------------------------------------------
+
+
+def asking(model, **more):
+    return told(model, **more, messages=[user("q")], tools=TOOLS)
+
+
+def test_a_generator_that_makes_its_request_when_it_is_read_is_one_span(seen):
+    model = Model(Answer("done"))
+
+    def stream():
+        assert not trace.get_current_span().get_span_context().is_valid
+        yield model.ask([user("q")], TOOLS).text
+
+    handed = stream()
+    listener.begin("model", framework.TOLD_MODEL, asking(model))
+    listener.leave("model", handed)
+    assert list(handed) == ["done"]
+    listener.end("model", Answer("done"))
+    assert seen.tree() == "invoke_agent kit\n  chat toy-1"
+
+
+def test_a_generator_that_nobody_reads_on_ends_its_span(seen):
+    handed = (each for each in ())
+    listener.begin("model", replace(framework.TOLD_MODEL, fold=None), asking(Model(Answer("done"))))
+    listener.leave("model", handed)
+    assert seen.spans == []
+    del handed
+    gc.collect()
+    assert values(span(seen, "chat"))["nexus.stream.outcome"] == "abandoned"
+
+
+def test_a_note_is_kept_until_its_end(seen):
+    listener.begin("tool", None, told(), note="kept")
+    assert listener.note("tool") == "kept"
+    listener.end("tool", None)
+    assert listener.note("tool") is None
+
+
+def test_what_a_person_gave_is_on_what_begins_in_it(seen):
+    listener.begin("agent", framework.TOLD_AGENT, told(agent(), {"user_id": "u1", "tenant": "zoo"}, question="q"))
+    listener.begin("tool", framework.TOLD_TOOL, told(name="add"), parent="agent")
+    listener.end("tool", "3")
+    listener.end("agent", "done")
+    assert {values(each)["user.id"] for each in seen.spans} == {"u1"}
+    assert {values(each)["nexus.metadata.tenant"] for each in seen.spans} == {"zoo"}
+
+
+def test_a_limit_is_told_to_what_calls_back():
+    model = Model(Answer("done"))
+    with instrumented(FrameworkInstrumentor, NEXUS_MAX_STEPS="1"):
+        before = otel_context.get_current()
+        listener.begin("agent", framework.TOLD_AGENT, told(agent(), question="q"))
+        listener.begin("first", framework.TOLD_MODEL, asking(model), parent="agent")
+        listener.end("first", Answer("one"))
+        with pytest.raises(AgentGuardError):
+            listener.begin("second", framework.TOLD_MODEL, asking(model), parent="agent")
+        listener.end("agent", "done")
+        assert otel_context.get_current() is before
+
+
+def test_one_that_is_disabled_hears_nothing():
+    with instrumented() as recording:
+        FrameworkInstrumentor().instrument(tracer_provider=recording.tracer_provider, only_silence=True)
+        listener.begin("tool", framework.TOLD_TOOL, told(name="add"))
+        listener.end("tool", "3")
+        FrameworkInstrumentor().uninstrument()
+    assert recording.spans == []

@@ -23,12 +23,18 @@ INSTRUMENTORS: Final = {
     "dspy": ("nexus_otel.instrumentors.dspy", "DSPyInstrumentor"),
     "langchain": ("nexus_otel.instrumentors.langchain", "LangChainInstrumentor"),
     "langgraph": ("nexus_otel.instrumentors.langgraph", "LangGraphInstrumentor"),
+    "llama_index": ("nexus_otel.instrumentors.llama_index", "LlamaIndexInstrumentor"),
     "openai": ("nexus_otel.instrumentors.openai", "OpenAIInstrumentor"),
 }
 """Name, and the class that instruments it."""
 
-IMPORTED_AS: Final = {"langchain": "langchain_core", "langgraph": "langchain_core"}
-"""The module whose import says that a library is there, where its name is another's or it has none of its own."""
+MODULES: Final = {
+    "langchain": ("langchain_core",),
+    "langgraph": ("langchain_core",),
+    "llama_index": ("llama_index_instrumentation", "llama_index.core"),
+}
+"""The modules whose import says that a library is there, where its top-level module does not: its name is another, it has
+none of its own, or it is a namespace."""
 
 FIRST_PROCESS: Final = "_NEXUS_FIRST_PID"
 """Variable with the id of the first process that is active: only it prints a summary, none of its children."""
@@ -69,7 +75,8 @@ def activate(source: str, settings: Settings | None = None, **given: Any) -> boo
             set_variable(FIRST_PROCESS, str(os.getpid()))
         # a library that makes spans of its own is silent before there is a provider of ours, and to the end of it
         for name in INSTRUMENTORS:
-            when_imported(IMPORTED_AS.get(name, name), partial(_instrument, name, given))
+            for module in MODULES.get(name, (name,)):
+                when_imported(module, partial(_instrument, name, given))
         when_imported("opentelemetry.trace", _install)
     return True
 

@@ -23,7 +23,7 @@ def classes_of(library: str) -> list[type]:
 
 
 def _modules_of(library: str) -> Iterator[tuple[str, Any]]:
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # at once: a thread may import meanwhile
         if name == library or name.startswith(f"{library}."):
             yield name, module
 

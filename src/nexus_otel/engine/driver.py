@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -13,6 +13,7 @@ from nexus_otel import config, semconv
 from nexus_otel._guard import guard, report
 from nexus_otel.engine import scope
 from nexus_otel.engine.around import BatchStep, PassageStep
+from nexus_otel.engine.handed import running_step
 from nexus_otel.engine.inner import Seen, completed
 from nexus_otel.engine.limits import AgentGuardError, exceeded, limits_of
 from nexus_otel.engine.run import Run, given_run, owning_run
@@ -191,6 +192,11 @@ class InnerStep(ModelStep):
     def __init__(self, recorder: Recorder, target: Target, call: Call, operation: Inference, owner: ModelStep) -> None:
         super().__init__(recorder, target, call, operation)
         self._owner = owner
+
+    def inside(self, context: Context) -> Self:
+        """Make `context` current while it runs: where the owner cannot be current itself."""
+        self._context = context
+        return self
 
     def begin(self, here: Context, around: Context | None = None) -> Step | SilentStep:  # noqa: ARG002 - the owner's
         """Read what the owner does not know."""
@@ -378,7 +384,9 @@ def _other_step(
 def _model_step(
     recorder: Recorder, target: Target, call: Call, operation: Inference, here: Context
 ) -> Step | SilentStep | None:
-    owner = _owner(here)
+    owner, inside = _owner(here), None
+    if owner is None and (owner := running_step()) is not None and owner.context is not None:
+        inside = scope.on_top(here, owner.context)
     if owner is None or (isinstance(owner, ModelStep) and owner.operation.embeds != operation.embeds):
         around = scope.around(here, call.other)
         foreign = scope.foreign_owner(here)
@@ -387,7 +395,8 @@ def _model_step(
         operation.traces_itself = operation.traces_itself or call.yields or foreign
         return ModelStep(recorder, target, call, operation).begin(here, around)
     if isinstance(owner, ModelStep) and owner.recorder is not recorder:
-        return InnerStep(recorder, target, call, operation, owner).begin(here)
+        step = InnerStep(recorder, target, call, operation, owner)
+        return (step if inside is None else step.inside(inside)).begin(here)
     return None
 
 

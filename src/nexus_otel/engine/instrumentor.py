@@ -72,13 +72,14 @@ class Instrumentor:
     requires: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[tuple[Target, ...]] = ()
     replacements: ClassVar[tuple[Swap, ...]] = ()
-    heard: ClassVar[Mapping[str, Target]] = {}
+    heard: ClassVar[Mapping[Any, Target]] = {}
 
     _lock: ClassVar[Any] = new_lock()
     _recorder: ClassVar[Recorder | None] = None
     _in_place: ClassVar[list[Replacement]]
     _generation: ClassVar[int] = 0
     _placed: ClassVar[tuple[Target, ...]] = ()
+    _records: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -124,12 +125,13 @@ class Instrumentor:
             cls._generation += 1
             generation = cls._generation
             cls._placed = () if only_silence else cls.targets
+            cls._records = not only_silence
         if tracer_provider is not None:
             _follow(tracer_provider)
         for module in dict.fromkeys(each.module for each in cls._everything()):
             late = module in sys.modules
             when_imported(module, partial(cls._bind, generation=generation, late=late))
-        for root in dict.fromkeys(target.module.partition(".")[0] for target in cls._placed):
+        for root in dict.fromkeys(each.module.partition(".")[0] for each in cls._needed()):
             when_imported(root, partial(cls._look, generation=generation))
 
     def uninstrument(self, **_more: Any) -> None:
@@ -146,6 +148,12 @@ class Instrumentor:
     @classmethod
     def _everything(cls) -> list[Target | Swap]:
         return [*cls._placed, *cls.replacements]
+
+    @classmethod
+    def _needed(cls) -> list[Target | Swap]:
+        """Return that without which not everything is recorded."""
+        swaps = [each for each in cls.replacements if each.required and cls._records]
+        return [*(each for each in cls._placed if not each.optional), *swaps]
 
     @classmethod
     def still_held(cls) -> list[str]:
@@ -193,17 +201,18 @@ class Instrumentor:
         if cls._recorder is None or generation != cls._generation:
             return
         version = version_of(cls.package, root.__name__)
-        mine = [target for target in cls._placed if target.module.startswith(f"{root.__name__}.")]
-        wanted = [target.module for target in mine if not target.optional and belongs(target, version)]
-        if gone := [module for module in dict.fromkeys(wanted) if not _has(root, module)]:
+        mine = [each for each in cls._needed() if each.module.startswith(f"{root.__name__}.")]
+        wanted = [each for each in mine if belongs(each, version)]
+        modules = dict.fromkeys(each.module for each in wanted)
+        if gone := [module for module in modules if not _has(root, module)]:
             _missing(cls.package, version, gone)
-        elif version is not None and _beyond(cls.requires, version):
+        elif wanted and version is not None and _beyond(cls.requires, version):
             logger.warning(
                 "nexus-otel: %s %s is newer than is known (%s); %s and others are recorded if they are as they were",
                 cls.package,
                 version,
                 " or ".join(cls.requires),
-                f"{cls._placed[0].module}.{cls._placed[0].name}",
+                f"{wanted[0].module}.{wanted[0].name}",
             )
 
     @classmethod

@@ -31,6 +31,7 @@ class Call:
         yields: Whether that one makes the model span of this call, and we make none.
         added: Arguments that are added where the call is recorded, by a setting of the user's.
         tapped: Whether some can be read only once: they are complete when the library has read them.
+        given: What a person gave the library to find the call by, where it calls back.
     """
 
     wrapped: Any
@@ -41,6 +42,7 @@ class Call:
     tapped: bool = False
     yields: bool = False
     other: str | None = None
+    given: Mapping[str, Any] | None = None
 
     @property
     def arguments(self) -> Mapping[str, Any]:
