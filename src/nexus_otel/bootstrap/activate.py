@@ -33,8 +33,7 @@ MODULES: Final = {
     "langgraph": ("langchain_core",),
     "llama_index": ("llama_index_instrumentation", "llama_index.core"),
 }
-"""The modules whose import says that a library is there, where its top-level module does not: its name is another, it has
-none of its own, or it is a namespace."""
+"""The modules whose import says that a library is there, where no top-level module of its name does."""
 
 FIRST_PROCESS: Final = "_NEXUS_FIRST_PID"
 """Variable with the id of the first process that is active: only it prints a summary, none of its children."""
