@@ -57,7 +57,7 @@ class GivenRuns:
             return
         run.closed = True
         totals = run.totals
-        totals.closed_by = outcome.closed_by or outcome.stream
+        totals.closed_by = outcome.closed_by or outcome.stream or totals.closed_by
         if result is not None:
             totals.closed_by = result.closed_by or totals.closed_by
             run.agent.conversation_id = result.conversation_id or run.agent.conversation_id

@@ -19,6 +19,7 @@ from nexus_otel._imports import when_imported
 from nexus_otel.engine import _bootstrap_importlib as frames
 from nexus_otel.engine.driver import begin
 from nexus_otel.engine.generators import inside
+from nexus_otel.engine.overrides import Overrides
 from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.taps import tap_call
 from nexus_otel.engine.target import Call, Swap, Target, belongs, release
@@ -61,7 +62,7 @@ class Instrumentor:
 
     _lock: ClassVar[Any] = new_lock()
     _recorder: ClassVar[Recorder | None] = None
-    _in_place: ClassVar[list[Replacement]]
+    _in_place: ClassVar[list[Replacement | Overrides]]
     _generation: ClassVar[int] = 0
     _placed: ClassVar[tuple[Target, ...]] = ()
 
@@ -112,7 +113,7 @@ class Instrumentor:
         if tracer_provider is not None:
             _follow(tracer_provider)
         for module in dict.fromkeys(each.module for each in cls._everything()):
-            when_imported(module, lambda loaded: cls._bind(loaded, generation))
+            when_imported(module, partial(cls._bind, module, generation))
         for root in dict.fromkeys(target.module.partition(".")[0] for target in cls._placed):
             when_imported(root, lambda loaded: cls._look(loaded, generation))
 
@@ -131,17 +132,18 @@ class Instrumentor:
         return [*cls._placed, *cls.replacements]
 
     @classmethod
-    def _bind(cls, module: Any, generation: int) -> None:
+    def _bind(cls, name: str, generation: int, module: Any) -> None:
+        """Put in place what belongs to the module `name`; it may say another name of itself (CrewAI 1.15's do)."""
         with cls._lock:
             if cls._recorder is None or generation != cls._generation:
                 return
-            version = version_of(cls.package, module.__name__)
-            mine = [each for each in cls._everything() if each.module == module.__name__]
+            version = version_of(cls.package, name)
+            mine = [each for each in cls._everything() if each.module == name]
             there = [each for each in mine if belongs(each, version)]
             missing = [each for each in there if not cls._place(module, each)]
         told = [each for each in missing if isinstance(each, Target) and not each.optional]
         if told:
-            _missing(cls.package, version, [f"{module.__name__}.{_gone(module, each.name)}" for each in told])
+            _missing(cls.package, version, [f"{name}.{_gone(module, each.name)}" for each in told])
 
     @classmethod
     def _place(cls, module: Any, what: Target | Swap) -> bool:
@@ -154,6 +156,8 @@ class Instrumentor:
         make = partial(cls._wrapper, what) if isinstance(what, Target) else what.make
         with guard(f"wrapping {what.name}"):
             cls._in_place.append(Replacement(owner, name, make(original)))
+            if isinstance(what, Target) and what.overridden:
+                cls._in_place.append(Overrides(owner, name, make))
         return True
 
     @classmethod

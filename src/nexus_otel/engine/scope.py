@@ -18,6 +18,10 @@ AGENT: Final = create_key("nexus-otel-agent")
 """Context key of the nearest run above that a library made: what is done there belongs to it."""
 INFERS: Final = create_key("nexus-otel-infers")
 """Context key that is set where runs are inferred all the same: in a workflow, and in a tool of an agent."""
+TOOL: Final = create_key("nexus-otel-tool-step")
+"""Context key of the nearest tool call that is executed."""
+APART: Final = create_key("nexus-otel-apart")
+"""Context key that is set in a batch: the next run is one of its items."""
 _SPAN_KEY: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
 """The key under which the API keeps the current span."""
 _SUPPRESS_KEY: Final = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
@@ -62,17 +66,24 @@ def owned(context: Context, span: Span, step: object, *, claims: bool = True) ->
 
 def under_agent(context: Context, span: Span, run: object, *, infers: bool) -> Context:
     """Return `context` with the span of a run current: no model call owns what is done there."""
-    return Context({**context, _SPAN_KEY: span, OWNER: None, _GENAI_KEY: None, AGENT: run, INFERS: infers})
+    own = {_SPAN_KEY: span, OWNER: None, _GENAI_KEY: None, AGENT: run, INFERS: infers, TOOL: None, APART: None}
+    return Context({**context, **own})
 
 
-def under_tool(context: Context, span: Span) -> Context:
+def under_tool(context: Context, span: Span, step: object = None) -> Context:
     """Return `context` with the span of a tool current: a model call made there is one of its own."""
-    return Context({**context, _SPAN_KEY: span, OWNER: None, _GENAI_KEY: None, INFERS: True})
+    return Context({**context, _SPAN_KEY: span, OWNER: None, _GENAI_KEY: None, INFERS: True, TOOL: step})
+
+
+def in_batch(context: Context) -> Context:
+    """Return `context` with each run that begins there apart from the others."""
+    return Context({**context, APART: True})
 
 
 def on_top(context: Context, own: Context) -> Context:
     """Return `context` with what `own` says of the span and its run: what else was added to it stays."""
-    return Context({**context, **{key: own.get(key) for key in (_SPAN_KEY, OWNER, _GENAI_KEY, AGENT, INFERS)}})
+    ours = (_SPAN_KEY, OWNER, _GENAI_KEY, AGENT, INFERS, TOOL, APART)
+    return Context({**context, **{key: own.get(key) for key in ours}})
 
 
 def current(context: Context, span: Span) -> Context:

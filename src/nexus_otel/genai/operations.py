@@ -269,7 +269,25 @@ class Retry:
     status: int | None = None
 
 
-Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A call whose items are runs of their own (`AgentRun.apart`), each in a trace of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a library says of the step that is open, in passing: it will not be in what that step returns or raises.
+
+    Attributes:
+        result: Of a model call (tokens are added up), a tool call or a run: the nearest step of that kind.
+        error: What the open tool call raised and the library keeps for itself; a later remark takes it back.
+    """
+
+    result: InferenceResult | ToolResult | AgentResult
+    error: BaseException | None = None
+
+
+Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry | Batch | Remark
 Result = InferenceResult | ToolResult | AgentResult | RetrievalResult | DetailResult
 
 
