@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 INSTRUMENTORS: Final = {
     "anthropic": ("nexus_otel.instrumentors.anthropic", "AnthropicInstrumentor"),
+    "crewai": ("nexus_otel.instrumentors.crewai", "CrewAIInstrumentor"),
 }
 """Name, which is the package's top-level module too, and the class that instruments it."""
 
