@@ -78,6 +78,7 @@ class Library:
         async_client: Makes an async one.
         stream_types: The classes of its streams, which the caller must get.
         lines: Which cases its versions have, and which they are known to fail.
+        warns: What it warns of on its own account, now more often and now less: of its own old names, for one.
     """
 
     instrumentor: type[Instrumentor]
@@ -85,6 +86,7 @@ class Library:
     async_client: Callable[..., Any]
     stream_types: tuple[type, ...] = ()
     lines: Lines = field(default_factory=Lines)
+    warns: tuple[type[Warning], ...] = ()
 
     @property
     def version(self) -> str:
@@ -252,7 +254,8 @@ def run(library: Library, case: Case, provider: Provider) -> Ran:
         except Exception as raised:  # noqa: BLE001 - the subject
             error = raised
     sent = tuple(_request(request) for request in provider.requests[before:])
-    warned = tuple(Warned(w.category, str(w.message), w.filename, w.lineno) for w in caught)
+    foreign = [w for w in caught if w.category not in library.warns]
+    warned = tuple(Warned(w.category, str(w.message), w.filename, w.lineno) for w in foreign)
     return Ran(plain(value), type(value), error, _said(error), sent, warned)
 
 

@@ -23,6 +23,9 @@ INSTRUMENTORS: Final = {
 }
 """Name, which is the package's top-level module too, and the class that instruments it."""
 
+PROVIDERS_OF_THEIR_OWN: Final = ("crewai.telemetry.telemetry",)
+"""Modules that make their library's own provider the global one, before their library has been imported whole."""
+
 FIRST_PROCESS: Final = "_NEXUS_FIRST_PID"
 """Variable with the id of the first process that is active: only it prints a summary, none of its children."""
 
@@ -58,6 +61,8 @@ def activate(source: str, settings: Settings | None = None, **given: Any) -> boo
         if not variables().get(FIRST_PROCESS):
             set_variable(FIRST_PROCESS, str(os.getpid()))
         when_imported("opentelemetry.trace", _install)
+        for name in PROVIDERS_OF_THEIR_OWN:
+            when_imported(name, _keep_apart)
         for name in INSTRUMENTORS:
             when_imported(name, partial(_instrument, name, given))
     return True
@@ -116,6 +121,14 @@ def _install(_module: Any) -> None:
         from nexus_otel.bootstrap import stand_in
 
         stand_in.install(launched=_source in ("launcher", "import"))
+
+
+def _keep_apart(module: Any) -> None:
+    """Keep the provider of a library's telemetry from being the global one; it stays so when we are taken off."""
+    if _is_allowed() and hasattr(module, "trace"):
+        from nexus_otel.engine.apart import keep_apart
+
+        module.trace = keep_apart(module.trace)
 
 
 def _instrument(name: str, given: dict[str, Any], _module: Any) -> None:

@@ -32,6 +32,9 @@ class Carried:
         here = otel_context.get_current()
         return bound if instance is None or not here else functools.update_wrapper(_within(here, bound), bound)
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._original(*args, **kwargs)
+
 
 def _within(context: Context, bound: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:

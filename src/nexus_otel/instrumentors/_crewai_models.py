@@ -51,7 +51,10 @@ _PARAMETERS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "temperature": (semconv.REQUEST_TEMPERATURE, float),
     "top_p": (semconv.REQUEST_TOP_P, float),
     "max_tokens": (semconv.REQUEST_MAX_TOKENS, int),
-    "stop": (semconv.REQUEST_STOP_SEQUENCES, lambda words: [words] if isinstance(words, str) else list(words)),
+    "stop_sequences": (
+        semconv.REQUEST_STOP_SEQUENCES,
+        lambda words: [words] if isinstance(words, str) else list(words),
+    ),
 }
 
 

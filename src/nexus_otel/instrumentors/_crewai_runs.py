@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from nexus_otel._guard import quietly
 from nexus_otel.engine.target import Call
@@ -20,7 +20,7 @@ from nexus_otel.genai.operations import (
 from nexus_otel.genai.plain import item, listed, to_json
 from nexus_otel.instrumentors._crewai_models import messages
 
-_OWN: str = "crewai."
+_OWN: Final = "crewai."
 """The library runs its own loops as flows: a class that it defines is plumbing."""
 
 
@@ -57,7 +57,7 @@ def flow_request(call: Call) -> AgentRun | None:
 def task_request(call: Call) -> AgentRun:
     """Read an agent's work on a task of a crew."""
     agent = call.instance
-    return AgentRun(_text(agent.role), description=_text(agent.goal), subject=id(agent))
+    return AgentRun(_written(agent, "role"), description=_written(agent, "goal"), subject=id(agent))
 
 
 def agent_request(call: Call) -> AgentRun | None:
@@ -68,8 +68,8 @@ def agent_request(call: Call) -> AgentRun | None:
     given = call.arguments.get("messages")
     subject = getattr(agent, "original_agent", None) or agent
     return AgentRun(
-        _text(agent.role),
-        description=_text(agent.goal),
+        _written(subject, "role"),
+        description=_written(subject, "goal"),
         conversation=lambda: Conversation(messages(given)),
         subject=id(subject),
     )
@@ -126,6 +126,11 @@ def search_response(value: Any) -> RetrievalResult:
 
 def _given(inputs: Any) -> Conversation:
     return Conversation([Message("user", [{"type": "text", "content": to_json(inputs)}])] if inputs else [])
+
+
+def _written(agent: Any, name: str) -> str | None:
+    """Return a text of an agent as its author wrote it: a crew puts its inputs into it."""
+    return _text(getattr(agent, f"_original_{name}", None) or getattr(agent, name, None))
 
 
 def _text(value: Any) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from nexus_otel.engine.apart import keep_apart
 from nexus_otel.engine.carry import carried
@@ -15,12 +15,14 @@ from nexus_otel.instrumentors import _crewai_models as models
 from nexus_otel.instrumentors import _crewai_runs as of
 from nexus_otel.instrumentors import _crewai_tools as tools
 
-_TEXT_LOOPS = {
-    "crewai.agents.crew_agent_executor": ("", "1.15.29"),
+_FIRST_LOOP: Final = "crewai.agents.crew_agent_executor"
+_STEPS: Final = "crewai.agents.step_executor"
+_TEXT_LOOPS: Final = {
+    _FIRST_LOOP: ("", "1.15.29"),
     "crewai.experimental.crew_agent_executor_flow": ("1.8", "1.9"),
     "crewai.experimental.agent_executor": ("1.9", "1.15.29"),
     "crewai.agents.agent_executor": ("1.15.29", ""),
-    "crewai.agents.step_executor": ("1.11", ""),
+    _STEPS: ("1.11", ""),
     "crewai.lite_agent": ("", ""),
 }
 """The modules that take actions out of a model's text, with the versions that have them."""
@@ -51,7 +53,10 @@ def _aside(module: str, name: str, request: Any, since: str = "", until: str = "
 
 
 def _loop(module: str, since: str, until: str) -> Iterable[Target]:
-    for name, first in (("execute_tool_and_check_finality", since), ("aexecute_tool_and_check_finality", "1.7")):
+    names = {"execute_tool_and_check_finality": since}
+    if module == _FIRST_LOOP:
+        names["aexecute_tool_and_check_finality"] = "1.7"
+    for name, first in names.items():
         yield Target(
             module=module,
             name=name,
@@ -61,7 +66,8 @@ def _loop(module: str, since: str, until: str) -> Iterable[Target]:
             until=until,
             optional=True,
         )
-    yield _aside(module, "handle_max_iterations_exceeded", of.limit_reached, since, until)
+    if module != _STEPS:
+        yield _aside(module, "handle_max_iterations_exceeded", of.limit_reached, since, until)
 
 
 def _tool(module: str, name: str, request: Any, since: str = "", *, overridden: bool = False) -> Target:
@@ -113,7 +119,7 @@ class CrewAIInstrumentor(Instrumentor):
         _aside("crewai.tools.tool_usage", "ToolUsage.on_tool_use_finished", tools.met_none),
         *(each for module, (since, until) in _TEXT_LOOPS.items() for each in _loop(module, since, until)),
         _aside("crewai.task", "Task._execute_core", of.step_request),
-        _aside("crewai.task", "Task._aexecute_core", of.step_request),
+        _aside("crewai.task", "Task._aexecute_core", of.step_request, since="1.7"),
         Target(module="crewai.knowledge.knowledge", name="Knowledge.query", request=of.search_request,
                response=of.search_response),
         Target(module="crewai.knowledge.knowledge", name="Knowledge.aquery", request=of.search_request,
