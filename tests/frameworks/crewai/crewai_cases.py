@@ -55,10 +55,8 @@ class Maker:
             self.llm: Any = LLM(
                 model=f"anthropic/{MODEL}",
                 base_url=url,
-                max_retries=0,
-                temperature=0.5,
                 client_params={"api_key": key, "default_headers": {"x-note": CANARY}},
-                **options,
+                **{"max_retries": 0, "temperature": 0.5, **options},
             )
 
     def agent(self, role: str = "Keeper", **more: Any) -> Any:
