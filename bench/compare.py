@@ -1,9 +1,10 @@
 """The peers beside us: each in an environment of its own, taking turns, and one table of ratios.
 
-    python bench/compare.py [--rounds 15] [--turns 3]
+    python bench/compare.py [--of overhead.py] [--rounds 15] [--turns 3]
 
 Each peer is measured against the floor in its own process, turn by turn, so that a slow phase of the machine does not
 fall on one of them alone; the figure is the median over the turns. Needs uv on the path for the environments.
+With `--of loop.py --rounds 3` it is what 500 streams on an event loop wait for, as ratios to the calls alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "build" / "bench"
 COMMON = ["anthropic==2.12.0", "opentelemetry-sdk==1.45.2", "opentelemetry-exporter-otlp-proto-http==1.45.2"]
 PACKAGES = {
-    "nexus": [str(ROOT)],
+    "nexus": ["-e", str(ROOT)],
     "official": ["opentelemetry-instrumentation-genai-anthropic==1.3b0"],
     "openinference": ["openinference-instrumentation-anthropic==3.1.0"],
     "openllmetry": ["opentelemetry-instrumentation-anthropic==0.62.4"],
@@ -37,9 +38,9 @@ def interpreter(peer: str) -> str:
     return str(python)
 
 
-def rows(peer: str, rounds: int) -> list[dict[str, Any]]:
+def rows(bench: str, peer: str, rounds: int) -> list[dict[str, Any]]:
     """Return what one turn of a peer measures."""
-    command = [interpreter(peer), str(ROOT / "bench/overhead.py"), "--peer", peer, "--rounds", str(rounds), "--json"]
+    command = [interpreter(peer), str(ROOT / "bench" / bench), "--peer", peer, "--rounds", str(rounds), "--json"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: list[dict[str, Any]] = json.loads(done.stdout)["rows"]
     return found
@@ -48,6 +49,7 @@ def rows(peer: str, rounds: int) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--of", choices=["overhead.py", "loop.py"], default="overhead.py")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
@@ -56,7 +58,7 @@ def main() -> None:
         interpreter(peer)
     for _ in range(options.turns):
         for peer in PACKAGES:
-            for row in rows(peer, options.rounds):
+            for row in rows(options.of, peer, options.rounds):
                 if row["ratio"] is not None:
                     ratios.setdefault(row["work"], {}).setdefault(peer, []).append(row["ratio"])
     print(f"| work | {' | '.join(PACKAGES)} |\n|---|{'---|' * len(PACKAGES)}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anthropic
@@ -39,24 +41,35 @@ class Encode(SpanExporter):
         pass
 
 
-def provider(*, sampled: bool = True) -> TracerProvider:
-    """Return a provider as an application would have it."""
+def provider(*, sampled: bool = True, every_ms: int = 600_000) -> TracerProvider:
+    """Return a provider as an application would have it; it exports every so often."""
     made = TracerProvider(sampler=ALWAYS_ON if sampled else ALWAYS_OFF, shutdown_on_exit=False)
-    made.add_span_processor(BatchSpanProcessor(Encode(), max_queue_size=65_536, schedule_delay_millis=600_000))
+    made.add_span_processor(BatchSpanProcessor(Encode(), max_queue_size=65_536, schedule_delay_millis=every_ms))
     return made
 
 
 def _events() -> bytes:
+    return _opening() + _delta("word ") * CHUNKS + _closing(CHUNKS)
+
+
+def _opening() -> bytes:
     message = {**ANSWER, "content": [], "stop_reason": None}
-    events: list[dict[str, Any]] = [{"type": "message_start", "message": message}]
-    events.append({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
-    delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word "}}
-    events += [delta] * CHUNKS
-    events.append({"type": "content_block_stop", "index": 0})
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    return _event({"type": "message_start", "message": message}) + _event(block)
+
+
+def _delta(text: str) -> bytes:
+    return _event({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}})
+
+
+def _closing(chunks: int) -> bytes:
     ending = {"stop_reason": "end_turn", "stop_sequence": None}
-    events.append({"type": "message_delta", "delta": ending, "usage": {"output_tokens": CHUNKS}})
-    events.append({"type": "message_stop"})
-    return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
+    told = {"type": "message_delta", "delta": ending, "usage": {"output_tokens": chunks}}
+    return b"".join(map(_event, ({"type": "content_block_stop", "index": 0}, told, {"type": "message_stop"})))
+
+
+def _event(event: dict[str, Any]) -> bytes:
+    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
 
 
 def client() -> anthropic.Anthropic:
@@ -70,6 +83,26 @@ def client() -> anthropic.Anthropic:
 
     transport = httpx2.MockTransport(respond)
     return anthropic.Anthropic(api_key="none", http_client=httpx2.Client(transport=transport), open_telemetry=False)
+
+
+def dripping_client(chunks: int, gap_s: float) -> anthropic.AsyncAnthropic:
+    """Return an asynchronous client whose streams give a chunk every `gap_s` seconds; its text is when it was due."""
+
+    async def drip() -> AsyncIterator[bytes]:
+        due = time.perf_counter()
+        yield _opening()
+        for _chunk in range(chunks):
+            due += gap_s
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            yield _delta(f"{due:.6f} ")
+        yield _closing(chunks)
+
+    def respond(_request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, content=drip(), headers={"content-type": "text/event-stream"})
+
+    transport = httpx2.MockTransport(respond)
+    http = httpx2.AsyncClient(transport=transport)
+    return anthropic.AsyncAnthropic(api_key="none", http_client=http, open_telemetry=False)
 
 
 def request(size: int = 20, messages: int = 3, *, tools: bool = False) -> dict[str, Any]:
@@ -100,41 +133,40 @@ def one_stream(sdk: anthropic.Anthropic, asked: dict[str, Any]) -> Callable[[], 
     return call
 
 
+STARTING = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic", "gen_ai.request.model": MODEL,
+            "server.address": "api.anthropic.com", "server.port": 443}  # fmt: skip
+
+
 def by_hand(call: Callable[[], Any], asked: dict[str, Any], tracer: trace.Tracer) -> Callable[[], Any]:
     """Return the call inside the span that somebody would write for it by hand: the floor."""
-    start = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic", "gen_ai.request.model": MODEL,
-             "server.address": "api.anthropic.com", "server.port": 443}  # fmt: skip
 
     def traced() -> None:
-        with tracer.start_as_current_span(f"chat {MODEL}", kind=trace.SpanKind.CLIENT, attributes=start) as span:
+        with tracer.start_as_current_span(f"chat {MODEL}", kind=trace.SpanKind.CLIENT, attributes=STARTING) as span:
             reply = call()
-            if not span.is_recording():
-                return
-            read = reply if reply is not None else anthropic.types.Message.construct(**ANSWER)
-            span.set_attributes(
-                {
-                    "gen_ai.request.max_tokens": asked["max_tokens"],
-                    "gen_ai.response.id": read.id,
-                    "gen_ai.response.model": MODEL,
-                    "gen_ai.response.finish_reasons": ("stop",),
-                    "gen_ai.usage.input_tokens": 996,
-                    "gen_ai.usage.output_tokens": 20,
-                    "gen_ai.usage.cache_read.input_tokens": 64,
-                    "gen_ai.usage.cache_write.input_tokens": 32,
-                    "gen_ai.system_instructions": json.dumps([{"type": "text", "content": asked["system"]}]),
-                    "gen_ai.input.messages": json.dumps(
-                        [
-                            {"role": m["role"], "parts": [{"type": "text", "content": m["content"]}]}
-                            for m in asked["messages"]
-                        ]
-                    ),
-                    "gen_ai.output.messages": json.dumps(
-                        [{"role": "assistant", "parts": [{"type": "text", "content": "The answer is 42."}]}]
-                    ),
-                }
-            )
+            if span.is_recording():
+                span.set_attributes(_attributes(asked, reply))
 
     return traced
+
+
+def _attributes(asked: dict[str, Any], reply: Any) -> dict[str, Any]:
+    read = reply if reply is not None else anthropic.types.Message.construct(**ANSWER)
+    history = [{"role": m["role"], "parts": [{"type": "text", "content": m["content"]}]} for m in asked["messages"]]
+    return {
+        "gen_ai.request.max_tokens": asked["max_tokens"],
+        "gen_ai.response.id": read.id,
+        "gen_ai.response.model": MODEL,
+        "gen_ai.response.finish_reasons": ("stop",),
+        "gen_ai.usage.input_tokens": 996,
+        "gen_ai.usage.output_tokens": 20,
+        "gen_ai.usage.cache_read.input_tokens": 64,
+        "gen_ai.usage.cache_write.input_tokens": 32,
+        "gen_ai.system_instructions": json.dumps([{"type": "text", "content": asked["system"]}]),
+        "gen_ai.input.messages": json.dumps(history),
+        "gen_ai.output.messages": json.dumps(
+            [{"role": "assistant", "parts": [{"type": "text", "content": "The answer is 42."}]}]
+        ),
+    }
 
 
 def streamed_by_hand(sdk: anthropic.Anthropic, asked: dict[str, Any], tracer: trace.Tracer) -> Callable[[], Any]:
@@ -147,3 +179,23 @@ def streamed_by_hand(sdk: anthropic.Anthropic, asked: dict[str, Any], tracer: tr
                 pieces.append(event.delta.text)
 
     return by_hand(call, asked, tracer)
+
+
+async def read_stream(sdk: anthropic.AsyncAnthropic, asked: dict[str, Any], late: list[float]) -> None:
+    """Read a dripping stream; put into `late` how many seconds after its time each chunk came."""
+    async for event in await sdk.messages.create(stream=True, **asked):
+        if event.type == "content_block_delta":
+            late.append(time.perf_counter() - float(event.delta.text))
+
+
+async def read_by_hand(
+    sdk: anthropic.AsyncAnthropic, asked: dict[str, Any], late: list[float], tracer: trace.Tracer
+) -> None:
+    """The same inside a span written by hand."""
+    pieces: list[str] = []
+    with tracer.start_as_current_span(f"chat {MODEL}", kind=trace.SpanKind.CLIENT, attributes=STARTING) as span:
+        async for event in await sdk.messages.create(stream=True, **asked):
+            if event.type == "content_block_delta":
+                late.append(time.perf_counter() - float(event.delta.text))
+                pieces.append(event.delta.text)
+        span.set_attributes(_attributes(asked, None))

@@ -45,7 +45,7 @@ def support() -> str:
             if not method.startswith("_") and not target.until:
                 methods.setdefault(owner, []).append(method)
         recorded = "; ".join(f"`{owner}`: {', '.join(sorted(set(each)))}" for owner, each in methods.items())
-        rows.append(f"| {name} | {', '.join(instrumentor.requires)} | {tested(instrumentor.package)} | {recorded} |")
+        rows.append(f"| {name} | {instrumentor.requires[0]} | {tested(instrumentor.package)} | {recorded} |")
     return "\n".join(rows)
 
 

@@ -7,21 +7,35 @@ from typing import TYPE_CHECKING, Any
 from nexus_otel._version import __version__
 
 if TYPE_CHECKING:
-    from nexus_otel.bootstrap.manual import NexusClient, Span, Trace, agent, context, step, tool
+    from nexus_otel.bootstrap.manual import NexusClient, Span, Trace, agent, context, limits, on_finding, step, tool
     from nexus_otel.config import NexusError, SettingError
+    from nexus_otel.engine.limits import (
+        AgentGuardError,
+        CostLimitExceeded,
+        LoopDetected,
+        StepLimitExceeded,
+        TokenLimitExceeded,
+    )
     from nexus_otel.normal import register_error_form
 
 __all__ = [
+    "AgentGuardError",
+    "CostLimitExceeded",
+    "LoopDetected",
     "NexusClient",
     "NexusError",
     "SettingError",
     "Span",
+    "StepLimitExceeded",
+    "TokenLimitExceeded",
     "Trace",
     "__version__",
     "agent",
     "context",
     "flush",
     "instrument",
+    "limits",
+    "on_finding",
     "register_error_form",
     "shutdown",
     "step",
@@ -34,7 +48,12 @@ _ELSEWHERE = {
     "SettingError": "nexus_otel.config",
     "register_error_form": "nexus_otel.normal",
     **dict.fromkeys(
-        ("NexusClient", "Span", "Trace", "agent", "context", "step", "tool"), "nexus_otel.bootstrap.manual"
+        ("NexusClient", "Span", "Trace", "agent", "context", "limits", "on_finding", "step", "tool"),
+        "nexus_otel.bootstrap.manual",
+    ),
+    **dict.fromkeys(
+        ("AgentGuardError", "CostLimitExceeded", "LoopDetected", "StepLimitExceeded", "TokenLimitExceeded"),
+        "nexus_otel.engine.limits",
     ),
 }
 

@@ -68,10 +68,13 @@ class _Finder:
         return None
 
     def loaded(self, module: Any) -> None:
-        """Call what waited for `module`."""
-        with self.lock:
-            actions = self.actions.pop(module.__name__, [])
-        _run(module.__name__, actions, module)
+        """Call what waited for `module`, and what those that are called wait for in their turn."""
+        while True:
+            with self.lock:
+                actions = self.actions.pop(module.__name__, [])
+            if not actions:
+                return
+            _run(module.__name__, actions, module)
 
 
 class _Loader:

@@ -15,7 +15,7 @@ from nexus_otel._private import make_private
 CONTENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 EVENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"
 CONTENT_MODES: Final = ("NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT")
-DESTINATIONS: Final = ("local", "otlp", "none")
+DESTINATIONS: Final = ("local", "otlp", "nexus", "none")
 
 
 class NexusError(Exception):
@@ -93,6 +93,12 @@ class Settings:
         "Where data goes",
         "comma list of " + ", ".join(DESTINATIONS),
     )
+    api_key: str | None = _setting(
+        "NEXUS_API_KEY", str, None, "Key of the hosted Nexus service: runs are sent there too", "a key"
+    )
+    base_url: str | None = _setting(
+        "NEXUS_BASE_URL", str, None, "Address of the hosted service, where it is not the usual one", "an address"
+    )
     summary: str = _setting(
         "NEXUS_SUMMARY", _choice("auto", "always", "never"), "auto",
         "Summary on stderr at exit; auto: when stderr is a terminal", "auto, always, never",
@@ -130,6 +136,11 @@ class Settings:
     agent_usage: bool = _setting(
         "NEXUS_AGENT_USAGE", _boolean, False, "Standard usage attributes on agent spans too", _TRUE_FALSE
     )
+    openai_stream_usage: bool = _setting(
+        "NEXUS_OPENAI_STREAM_USAGE", _boolean, False,
+        "Streams of OpenAI's completions: ask for the usage where the application does not, and keep it from it",
+        _TRUE_FALSE,
+    )  # fmt: skip
     error_messages: bool = _setting(
         "NEXUS_ERROR_MESSAGES",
         _boolean,
@@ -178,6 +189,18 @@ class Settings:
         CONTENT_VARIABLE, _choice(*CONTENT_MODES), None,
         "Prompts, answers, tool arguments and results in what is sent", ", ".join(CONTENT_MODES),
     )  # fmt: skip
+    max_steps: int | None = _setting(
+        "NEXUS_MAX_STEPS", _number(1, int), None, "A run's next model call after this many raises", "a number"
+    )
+    max_tokens: int | None = _setting(
+        "NEXUS_MAX_TOKENS", _number(1, int), None, "The same after this many tokens", "a number"
+    )
+    max_cost: float | None = _setting(
+        "NEXUS_MAX_COST", _number(0, float), None, "The same after this cost, with the extra `cost`", "US dollars"
+    )
+    on_loop: str = _setting(
+        "NEXUS_ON_LOOP", _choice("warn", "raise"), "warn", "raise: a run in a loop raises likewise", "warn, raise"
+    )
     user_id: str | None = _setting("NEXUS_USER_ID", str, None, "On every span: `user.id`", "text")
     session_id: str | None = _setting("NEXUS_SESSION_ID", str, None, "On every span: `session.id`", "text")
     environment: str | None = _setting(
@@ -263,6 +286,8 @@ def from_env(environment: Mapping[str, str] | None = None) -> tuple[Settings, li
             values[entry.name] = _parsed(entry.metadata, text, entry.metadata["variable"])
         except SettingError as error:
             problems.append(str(error))
+    if "nexus" in (values.get("export") or ()) and not values.get("api_key"):
+        problems.append(f"NEXUS_EXPORT={','.join(values.pop('export'))!r}: expected a key in NEXUS_API_KEY for nexus")
     return Settings(**values), problems
 
 

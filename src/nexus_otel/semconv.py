@@ -27,6 +27,11 @@ REQUEST_TOP_P: Final = "gen_ai.request.top_p"
 REQUEST_TOP_K: Final = "gen_ai.request.top_k"
 REQUEST_STOP_SEQUENCES: Final = "gen_ai.request.stop_sequences"
 REQUEST_REASONING_LEVEL: Final = "gen_ai.request.reasoning.level"
+REQUEST_SEED: Final = "gen_ai.request.seed"
+REQUEST_CHOICES: Final = "gen_ai.request.choice.count"
+REQUEST_FREQUENCY_PENALTY: Final = "gen_ai.request.frequency_penalty"
+REQUEST_PRESENCE_PENALTY: Final = "gen_ai.request.presence_penalty"
+REQUEST_PREVIOUS_RESPONSE: Final = "gen_ai.request.previous_response.id"
 
 RESPONSE_ID: Final = "gen_ai.response.id"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
@@ -38,6 +43,15 @@ USAGE_OUTPUT: Final = "gen_ai.usage.output_tokens"
 USAGE_CACHE_READ: Final = "gen_ai.usage.cache_read.input_tokens"
 USAGE_CACHE_WRITE: Final = "gen_ai.usage.cache_write.input_tokens"
 USAGE_REASONING: Final = "gen_ai.usage.reasoning.output_tokens"
+USAGE_AUDIO_INPUT: Final = "gen_ai.usage.audio.input_tokens"
+USAGE_AUDIO_OUTPUT: Final = "gen_ai.usage.audio.output_tokens"
+
+OPENAI_API: Final = "openai.api.type"
+OPENAI_REQUEST_TIER: Final = "openai.request.service_tier"
+OPENAI_RESPONSE_TIER: Final = "openai.response.service_tier"
+OPENAI_FINGERPRINT: Final = "openai.response.system_fingerprint"
+OF_OPENAI_ANSWERS: Final = frozenset({OPENAI_RESPONSE_TIER, OPENAI_FINGERPRINT})
+"""What release 1.3b0 adds to the metrics too."""
 
 ENCODING_FORMATS: Final = "gen_ai.request.encoding_formats"
 EMBEDDING_DIMENSIONS: Final = "gen_ai.embeddings.dimension.count"
@@ -128,6 +142,14 @@ RUN_STEPS: Final = "nexus.run.steps"
 RUN_TOOL_CALLS: Final = "nexus.run.tool_calls"
 RUN_CLOSED_BY: Final = "nexus.run.closed_by"
 REPLAYED: Final = "nexus.replayed"
+FINDING_EVENT: Final = "nexus.finding"
+FINDING_MODE: Final = "nexus.finding.mode"
+FINDING_LEVEL: Final = "nexus.finding.level"
+FINDING_TITLE: Final = "nexus.finding.title"
+FINDING_COUNT: Final = "nexus.finding.count"
+FINDING_EVIDENCE: Final = "nexus.finding.evidence"
+FINDINGS: Final = "nexus.findings"
+KEEP: Final = "nexus.keep"
 RETRY_EVENT: Final = "nexus.retry"
 RETRY_ATTEMPT: Final = "nexus.retry.attempt"
 RETRY_WAIT: Final = "nexus.retry.wait"
@@ -176,6 +198,14 @@ OWN: Final[dict[str, Own]] = {
         "string", "What ended a run other than its last answer: idle, exit, parent, limit, cancelled, closed, interrupt"
     ),
     REPLAYED: Own("bool", "The span was open when its process ended; its end is the last sign of life"),
+    FINDING_EVENT: Own("event", "A failure mode that was found, on the span where it became certain"),
+    FINDING_MODE: Own("string", "loop, hallucinated_action, context_overflow, tool_error, retry or latency_spike"),
+    FINDING_LEVEL: Own("string", "info, warning or error"),
+    FINDING_TITLE: Own("string", "One line of names, counts and classes, never a value"),
+    FINDING_COUNT: Own("int", "How often it was seen by then", "{call}"),
+    FINDING_EVIDENCE: Own("string[]", "Ids of the spans that show it, in the order of time"),
+    FINDINGS: Own("string[]", "The modes that were found in the run, on its root"),
+    KEEP: Own("string", "Why a collector should keep the run whatever its sampling says, on its root"),
     RETRY_EVENT: Own("event", "A retry by the provider's SDK, inside one model call"),
     RETRY_ATTEMPT: Own("int", "Which retry of the call it is, from 1", "{attempt}"),
     RETRY_WAIT: Own("double", "How long the SDK waited before it", "s"),
@@ -235,5 +265,6 @@ PKG_METRICS: Final[dict[str, Metric]] = {
     "agent": Metric("gen_ai.invoke_agent.duration", "s", "Duration of an agent run", AGENT_SECONDS),
     "tool": Metric("gen_ai.execute_tool.duration", "s", "Duration of a tool call", SECONDS),
 }
+FINDINGS_METRIC: Final = Metric("nexus.findings", "{finding}", "Failure modes found")
 TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - no password
 TOKEN_MODALITY: Final = "gen_ai.token.modality"  # noqa: S105 - no password

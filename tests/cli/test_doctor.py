@@ -37,9 +37,10 @@ def problems(nexus):  # noqa: F811
 def test_nothing_is_wrong(set_to, nexus):  # noqa: F811
     wrong, found = problems(nexus)
     assert wrong == {}
-    (library,) = found["instrumentors"]
-    assert (library["name"], library["in_range"], library["missing"], library["others"]) == ("anthropic", True, [], [])
-    assert len(library["bound"]) > 5
+    assert {library["name"] for library in found["instrumentors"]} >= {"anthropic", "openai"}
+    for library in found["instrumentors"]:
+        assert (library["in_range"], library["missing"], library["others"]) == (True, [], [])
+        assert len(library["bound"]) > 5
     assert found["launcher"]["reached"]
     assert found["store"]["segments"] == 0
     _code, out, _err = nexus("doctor")
@@ -104,10 +105,19 @@ def test_a_version_out_of_range_and_another_instrumentation(set_to, nexus, monke
     monkeypatch.setattr(AnthropicInstrumentor, "requires", ("anthropic >= 99",))
     monkeypatch.setattr(checks, "_ALL_IN_ONE", ("anthropic",))
     wrong, _found = problems(nexus)
-    assert [line.split()[0] for line in wrong] == ["anthropic", "anthropic"]
+    assert [line.split()[0] for line in wrong][:2] == ["anthropic", "anthropic"]
     assert "set NEXUS_ON_CONFLICT=yield, or do not activate it" in wrong.values()
     set_to(NEXUS_ON_CONFLICT="yield")
     assert len(problems(nexus)[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("requires", "fits"), [(("anthropic >= 0.1", "anthropic >= 99"), True), (("anthropic < 0",), False), ((), True)]
+)
+def test_a_version_that_meets_one_of_the_requirements_is_in_range(monkeypatch, requires, fits):
+    monkeypatch.setattr(AnthropicInstrumentor, "requires", requires)
+    (library,) = [one for one in checks.instrumentors() if one["name"] == "anthropic"]
+    assert library["in_range"] is fits
 
 
 @pytest.mark.parametrize(
@@ -123,3 +133,93 @@ def test_a_version_out_of_range_and_another_instrumentation(set_to, nexus, monke
 )
 def test_other_instrumentations_are_known_by_name(distribution, other):
     assert checks._records(distribution, "anthropic") is other
+
+
+# -- what is imported too early, and what is not there ------------------------------------------------------------------
+
+
+@pytest.fixture
+def other(tmp_path, monkeypatch):
+    """Give a folder that is on the path of the Pythons that are started, before the installed packages."""
+    folder = tmp_path / "path"
+    folder.mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return folder
+
+
+def library(nexus):  # noqa: F811
+    (found,) = problems(nexus)[1]["instrumentors"]
+    return found
+
+
+def test_each_patch_point_is_named(set_to, nexus):  # noqa: F811
+    found = library(nexus)
+    assert "anthropic.resources.messages.messages.Messages.create" in found["bound"]
+    assert "anthropic._base_client.BaseClient._tracer" in found["replaced"]
+    assert (found["missing"], found["lost"], found["held"]) == ([], [], [])
+    _code, out, _err = nexus("doctor")
+    assert "wrapped in anthropic.resources.messages.messages: Messages.create, AsyncMessages.create, " in out
+    assert "replaced in anthropic._base_client: BaseClient._tracer, " in out
+
+
+def test_what_the_library_lacks_of_what_is_replaced_is_a_problem(set_to, nexus, monkeypatch):  # noqa: F811
+    facts = {**checks.instrumentors()[0], "lost": ["anthropic._base_client.BaseClient._tracer"]}
+    monkeypatch.setattr(checks, "instrumentors", lambda: [facts])
+    (line,) = problems(nexus)[0]
+    assert line.endswith("has no anthropic._base_client.BaseClient._tracer: what is read there is not known")
+
+
+def test_the_probe_finds_what_is_held_elsewhere(monkeypatch):
+    """A class and a module of the library that took over what is wrapped, before it was wrapped."""
+    import anthropic.resources.messages.messages as defined
+    from anthropic import _constants
+    from anthropic.lib.tools import _beta_runner
+
+    taken = type("Taken", (), {"ask": vars(defined.Messages)["create"], "__module__": _constants.__name__})
+    monkeypatch.setattr(_constants, "Taken", taken, raising=False)
+    monkeypatch.setattr(_constants, "kept", _beta_runner.tool_use_span, raising=False)
+    assert probe("anthropic")["held"] == [f"{_constants.__name__}.Taken.ask", f"{_constants.__name__}.kept"]
+    monkeypatch.undo()
+    assert probe("anthropic")["held"] == []
+    assert not AnthropicInstrumentor().is_instrumented_by_opentelemetry
+
+
+def test_a_library_that_python_imports_before_the_launcher_is_active(set_to, nexus, other, monkeypatch):  # noqa: F811
+    (other / "sitecustomize.py").write_text("import anthropic\n")
+    wrong, found = problems(nexus)
+    assert wrong == {}
+    assert found["launcher"]["imported_before"] == ["anthropic"]
+    assert "imported before nexus-instrument is active" in nexus("doctor")[1]
+    facts = {**found["instrumentors"][0], "held": ["anthropic.lib.Kept.create"]}
+    monkeypatch.setattr(checks, "instrumentors", lambda: [facts])
+    assert problems(nexus)[0] == {
+        "anthropic is imported before nexus-instrument is active: anthropic.lib.Kept.create not recorded": (
+            "do not import it in a .pth file or in sitecustomize"
+        )
+    }
+
+
+@pytest.mark.parametrize(
+    ("variables", "places"),
+    [
+        ({}, ["the local store"]),
+        ({"NEXUS_EXPORT": "none"}, []),
+        ({"OTEL_TRACES_EXPORTER": "console"}, ["the exporter console"]),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}, ["http://127.0.0.1:9/v1/traces"]),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "NEXUS_EXPORT": "local,otlp"},
+            ["the local store", "http://127.0.0.1:9/v1/traces"],
+        ),
+    ],
+)
+def test_where_spans_go_is_said(set_to, nexus, variables, places):  # noqa: F811
+    set_to(**variables)
+    assert problems(nexus)[1]["spans_to"] == places
+    assert f"go to {' and '.join(places) or 'nobody'}\n" in nexus("doctor")[1]
+
+
+def test_another_instrumentation_is_named_whatever_is_done_about_it(set_to, nexus, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(checks, "_ALL_IN_ONE", ("anyio",))
+    set_to(NEXUS_ON_CONFLICT="yield")
+    assert problems(nexus)[0] == {}
+    assert "can be recorded by anyio too" in nexus("doctor")[1]

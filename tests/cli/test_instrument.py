@@ -182,11 +182,11 @@ def test_options_set_the_variables_of_the_program(tmp_path):
         ),
         (
             ["--export"],
-            "nexus-instrument: --export needs a value: comma list of local, otlp, none",
+            "nexus-instrument: --export needs a value: comma list of local, otlp, nexus, none",
         ),
         (
             ["--export", "nexus"],
-            "nexus-instrument: NEXUS_EXPORT='nexus': expected a comma list of local, otlp, none",
+            "nexus-instrument: NEXUS_EXPORT='nexus': expected a key in NEXUS_API_KEY for nexus",
         ),
         (
             ["--export", "lokal"],

@@ -1,6 +1,7 @@
 """Every way to start and to set up, alone and together: one run each, nothing doubled, nothing said."""
 
 import json
+from textwrap import dedent
 
 import pytest
 
@@ -25,6 +26,7 @@ SET = "trace.set_tracer_provider(provider)\n"
 OTEL = [OTEL_LAUNCHER]
 OURS = [LAUNCHER]
 HTTP = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT": "{url}"}
+NOWHERE = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
 INSTRUMENT = "from nexus_otel.instrumentors.anthropic import AnthropicInstrumentor\n"
 
 CASES = {
@@ -34,7 +36,7 @@ CASES = {
     "otel around ours": (OTEL + OURS, ASK, HTTP, "remote"),
     "ours around otel": (OURS + OTEL, ASK, HTTP, "remote"),
     "otel alone": (OTEL, ASK, HTTP, "remote"),
-    "otel alone, nowhere else": (OTEL, ASK, {"OTEL_TRACES_EXPORTER": "none", "NEXUS_EXPORT": "local"}, "local"),
+    "otel alone, nowhere else": (OTEL, ASK, {**NOWHERE, "NEXUS_EXPORT": "local"}, "local"),
     "auto": ([], "import nexus_otel.auto\n" + ASK, {}, "local"),
     "auto, after the SDK": ([], "import anthropic, nexus_otel.auto\n" + ASK, {}, "local"),
     "auto under ours": (OURS, "import nexus_otel.auto, nexus_otel\nnexus_otel.instrument()\n" + ASK, {}, "local"),
@@ -315,6 +317,32 @@ def test_a_model_call_has_one_span_whoever_makes_it(provider, tmp_path, receiver
     chats = [span for span in spans if kind_of(span) == "chat" or span.scope.startswith("com.anthropic")]
     assert len(chats) == 2, shape(spans)
     assert len({span.trace_id for span in spans}) == 1
+
+
+def test_batches_and_token_counts_are_no_model_calls(world, receiver):
+    program = """
+    import loop
+    from vendor import trace
+    client, asked = loop.client(), {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    for messages in (client.messages, client.beta.messages):
+        made = messages.batches.create(requests=[{"custom_id": "one", "params": {**asked, "max_tokens": 9}}])
+        print(messages.batches.retrieve(made.id).processing_status, len(list(messages.batches.results(made.id))))
+        print(messages.count_tokens(**asked).input_tokens > 0)
+    """
+    world.write("vendor.py", MAIN_PROVIDER)
+    out = "ended 1\nTrue\n" * 2
+    quiet(world.launch(program, APP_ENDPOINT=receiver.url), out)
+    assert world.stored() == []
+    quiet(
+        world.launch(
+            "import vendor; vendor.trace.set_tracer_provider(vendor.provider)\n" + dedent(program),
+            APP_ENDPOINT=receiver.url,
+        ),
+        out,
+    )
+    names = {span.name for span in receiver.spans}
+    assert not any(name.startswith(("chat", "invoke_agent")) for name in names), names
+    assert {span.scope for span in receiver.spans} <= {"com.anthropic.sdk.python"}  # the SDK's own, which it makes bare
 
 
 def test_a_tool_runner_on_the_apps_provider_has_no_span_twice(provider, tmp_path, receiver):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import importlib
 import logging
 import sys
@@ -14,12 +15,14 @@ import pytest
 import wrapt
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import SpanLimits
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
 from nexus_otel import _guard
 from nexus_otel._guard import guard, note_once, quietly, report
 from nexus_otel.engine import scope
 from nexus_otel.engine.instrumentor import Instrumentor
+from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.target import Call
 from tests.engine.toy import Answer, Model, ModelError, Tool, ToyInstrumentor, calls, loop, model_response, user
 from tests.kit.fixtures import Kept, failures_allowed
@@ -100,11 +103,19 @@ def test_a_module_that_is_not_there_is_told_when_its_package_is_imported(half):
 
 
 @pytest.mark.parametrize(
-    ("requirement", "told"), [("half >= 2, < 3", True), ("half >= 2, < 3.2", False), ("half", False)]
+    ("requirements", "told"),
+    [
+        (["half >= 2, < 3"], True),
+        (["half >= 2, < 3.2"], False),
+        (["half"], False),
+        (["half >= 2, < 4", "half >= 1, < 2"], False),
+        (["half >= 2, < 3", "half >= 1, < 2"], True),
+        ([], False),
+    ],
 )
-def test_a_version_beyond_the_range_is_told_and_recorded(half, requirement, told):
+def test_a_version_beyond_every_range_is_told_and_recorded(half, requirements, told):
     made = with_targets(replace(ASK, module=f"{half}.tools", name="call", response=None), package=half)
-    made.requires = (requirement,)
+    made.requires = tuple(requirements)
     with Kept("nexus_otel") as kept, instrumented(made) as seen:
         module = importlib.import_module(f"{half}.tools")
         assert type(vars(module)["call"]) is not types.FunctionType
@@ -470,3 +481,24 @@ def test_under_test_a_failure_of_ours_is_raised():
 
 def test_the_logger_prints_nothing_unasked():
     assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("nexus_otel").handlers)
+
+
+# -- what is left behind -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "sampled out"])
+def test_a_call_leaves_nothing_to_the_garbage_collector(recorded):
+    def ours():
+        return sum(isinstance(value, Step | SilentStep | Call) for value in gc.get_objects())
+
+    with instrumented(ToyInstrumentor, sampler=None if recorded else ALWAYS_OFF, meters=False):
+        Model().ask([user()], tools=())
+        gc.collect()
+        before = ours()
+        gc.disable()
+        try:
+            Model().ask([user()], tools=())
+            left = ours() - before
+        finally:
+            gc.enable()
+    assert left == 0

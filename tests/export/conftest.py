@@ -6,8 +6,8 @@ import pytest
 
 from nexus_otel import _guard
 from nexus_otel.config import Settings
+from nexus_otel.export import pace
 from nexus_otel.export import shipper as shipper_module
-from nexus_otel.export import writer
 from nexus_otel.export.sender import Sender
 from nexus_otel.export.spool import Spool
 from nexus_otel.genai.content import beside
@@ -21,7 +21,7 @@ def our_failures_raise(monkeypatch, tmp_path):
     monkeypatch.setattr(_guard, "raise_failures", True)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(writer, "SLOW_S", 60)  # a busy machine is no slow disk
+    monkeypatch.setattr(pace, "SLOW_S", 60)  # a busy machine is no slow disk
     _guard.failures.clear()
     yield
     beside.wanted = False

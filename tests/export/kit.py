@@ -56,8 +56,8 @@ sys.path[:0] = [{str(SOURCE)!r}, {str(SOURCE.parent)!r}]
 from pathlib import Path
 from nexus_otel import _guard
 _guard.raise_failures = True
-from nexus_otel.export import writer
-writer.SLOW_S = 60
+from nexus_otel.export import pace, writer
+pace.SLOW_S = 60
 from tests.export.kit import To, opened
 home = Path(sys.argv[1])
 """

@@ -281,26 +281,6 @@ def test_memory_writes_nothing(home):
     assert (spool.in_memory()[0], not home.exists()) == (1, True)
 
 
-def test_a_slow_disk_is_written_to_by_a_thread(home, monkeypatch):
-    monkeypatch.setattr(writer, "SLOW_S", 0.05)
-    spool, provider = opened(home)
-    real = os.write
-
-    def slow(descriptor, data):
-        time.sleep(0.06)
-        return real(descriptor, data)
-
-    tracer = provider.get_tracer("x")
-    tracer.start_span("first").end()
-    with monkeypatch.context() as patched:
-        patched.setattr(writer.os, "write", slow)
-        tracer.start_span("second").end()
-    assert _guard.failures["writing to a slow disk"] == 1
-    tracer.start_span("third").end()
-    spool.flush()
-    assert names(home) == ["first", "second", "third"]
-
-
 def test_a_segment_ends_at_its_size_and_the_next_holds_what_is_open(home, monkeypatch):
     monkeypatch.setattr(writer, "ROTATE_BYTES", 3_000)
     spool, provider = opened(home)

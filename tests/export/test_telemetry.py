@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry._logs import LogRecord
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import Counter, MeterProvider
@@ -10,7 +11,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExp
 
 from nexus_otel.config import Settings
 from nexus_otel.export.destinations import Destination
-from nexus_otel.export.segment import LOGS, METRICS, SPANS
+from nexus_otel.export.segment import LOGS, METRICS, SPANS, read_records
 from nexus_otel.export.sender import Sender
 from nexus_otel.export.spool import Spool
 from nexus_otel.export.telemetry import SpoolLogExporter, SpoolMetricExporter
@@ -36,6 +37,17 @@ def test_the_local_store_takes_logs_and_no_metrics(home):
     emit_log(spool)
     count(spool)
     assert kinds(home) == [LOGS]
+
+
+@pytest.mark.parametrize("body", [None, "", "text", {"a": 1}])
+def test_an_event_without_a_body_has_none(home, body):
+    spool, _provider = opened(home)
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(SpoolLogExporter(spool)))
+    provider.get_logger("x").emit(LogRecord(timestamp=1, body=body, event_name="happened"))
+    ((_kind, payload, _end),) = read_records(spool.live_segment)
+    (record,) = ExportLogsServiceRequest.FromString(payload).resource_logs[0].scope_logs[0].log_records
+    assert record.HasField("body") is (body is not None)
 
 
 def test_every_signal_goes_to_its_destination(home):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from . import openai_responses_wire, openai_wire, wire
+from . import batches, openai_responses_wire, openai_wire, wire
 from .demo import demo_script
 from .dialect import Dialect
 from .server import Handler, LocalServer
@@ -143,13 +143,15 @@ class Provider:
             return script.sent_input, script.sent_output
 
     def receive(self, path: str, headers: dict[str, str], raw: bytes) -> tuple[Step | None, Recorded]:
-        """Choose and record the answer to a request; the step is `None` for a token count."""
+        """Choose and record the answer to a request; the step is `None` for a token count or a batch."""
         with self._lock:
             request_id = f"req_{len(self._requests) + 1:04}"
             body = _parsed(raw)
+            about_batches = batches.is_batch(path)
             dialect = dialect_of(path)
-            step: Step | None = dialect.refusal(path, body)
-            reply = None if step else dialect.unscripted(path, raw)
+            step: Step | None = None if about_batches else dialect.refusal(path, body)
+            reply = batches.reply(path, self.url) if about_batches else None
+            reply = reply if reply or step else dialect.unscripted(path, raw)
             if step is None and reply is None:
                 script = self._script(_key(headers))
                 step = script.take()
@@ -182,6 +184,9 @@ _OPENAI: dict[str, Dialect] = {
 
 class _Answers(Handler):
     """Puts the chosen answers on the wire."""
+
+    def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+        self.do_POST()
 
     def do_POST(self) -> None:  # noqa: N802 - the name http.server calls
         headers = {name.lower(): value for name, value in self.headers.items()}

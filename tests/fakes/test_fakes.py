@@ -223,6 +223,17 @@ def test_counting_tokens_takes_no_step(provider, connect):
     assert connect().messages.create(**ASK).id == "msg_0001"
 
 
+def test_a_batch_takes_no_step_and_has_its_results(provider, connect):
+    provider.load([Reply("Hello")])
+    batches = connect().messages.batches
+    made = batches.create(requests=[{"custom_id": "one", "params": ASK}])
+    assert batches.retrieve(made.id).processing_status == "ended"
+    (result,) = batches.results(made.id)
+    assert result.result.message.content[0].text == "answered"
+    assert [request.status for request in provider.requests] == [200, 200, 200, 200]  # results look the batch up first
+    assert connect().messages.create(**ASK).id == "msg_0001"
+
+
 def test_delays_are_kept(provider, connect):
     provider.load([Reply("Hello", delay_s=30), Reply("abc", chunk_delay_s=0.02)])
     with pytest.raises(anthropic.APITimeoutError):

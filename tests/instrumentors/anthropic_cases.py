@@ -44,6 +44,7 @@ def async_client(url: str, key: str, **options: Any) -> anthropic.AsyncAnthropic
 
 STREAM_TYPES = (
     "Stream", "AsyncStream", "MessageStream", "AsyncMessageStream", "BetaMessageStream", "BetaAsyncMessageStream",
+    "PromptCachingBetaMessageStream", "AsyncPromptCachingBetaMessageStream",
 )  # fmt: skip
 LIBRARY = Library(
     instrumentor=AnthropicInstrumentor,
@@ -303,6 +304,20 @@ def beta_helper(client: Any) -> Any:
         return stream.get_final_message()
 
 
+async def caching_async(client: Any) -> Any:
+    return await client.beta.prompt_caching.messages.create(**ASK)
+
+
+def caching_helper(client: Any) -> Any:
+    with client.beta.prompt_caching.messages.stream(**ASK) as stream:
+        return stream.get_final_message()
+
+
+async def caching_helper_async(client: Any) -> Any:
+    async with client.beta.prompt_caching.messages.stream(**ASK) as stream:
+        return [text async for text in stream.text_stream]
+
+
 async def parse_async(client: Any) -> Any:
     return await client.messages.parse(**ASK, output_format=Answer)
 
@@ -349,6 +364,34 @@ def streaming_events(client: Any) -> Any:
 
 async def count_async(client: Any) -> Any:
     return await client.messages.count_tokens(model="claude-test", messages=ASK["messages"])
+
+
+def batch(messages: Any) -> Any:
+    """Make a batch, look at it, read its results."""
+    requests: Any = [{"custom_id": CANARY, "params": ASK}]
+    made = messages.batches.create(requests=requests)
+    found = messages.batches.retrieve(made.id)
+    return [made.id, found.processing_status, *(one.result.message for one in messages.batches.results(made.id))]
+
+
+async def batch_async(messages: Any) -> Any:
+    requests: Any = [{"custom_id": CANARY, "params": ASK}]
+    made = await messages.batches.create(requests=requests)
+    found = await messages.batches.retrieve(made.id)
+    results = [one.result.message async for one in await messages.batches.results(made.id)]
+    return [made.id, found.processing_status, *results]
+
+
+async def batch_of_client(client: Any) -> Any:
+    return await batch_async(client.messages)
+
+
+async def beta_batch_of_client(client: Any) -> Any:
+    return await batch_async(client.beta.messages)
+
+
+async def beta_count_async(client: Any) -> Any:
+    return await client.beta.messages.count_tokens(model="claude-test", messages=ASK["messages"])
 
 
 def from_iterators(client: Any) -> Any:
@@ -442,6 +485,21 @@ CALLS = (
         warns=BETA_FORMAT_WARNS,
     ),
     Case(id="beta-helper", call=beta_helper, steps=[SAID], spans=[chat(STREAMED)]),
+    Case(
+        id="caching",
+        call=lambda client: client.beta.prompt_caching.messages.create(**ASK),
+        steps=[RICH],
+        spans=[chat(RICH_USAGE)],
+    ),
+    Case(id="caching-async", call=caching_async, steps=[SAID], spans=[chat()]),
+    Case(
+        id="caching-stream",
+        call=lambda client: list(client.beta.prompt_caching.messages.create(**ASK, stream=True)),
+        steps=[SAID],
+        spans=[chat(STREAMED)],
+    ),
+    Case(id="caching-helper", call=caching_helper, steps=[SAID], spans=[chat(STREAMED)]),
+    Case(id="caching-helper-async", call=caching_helper_async, steps=[SAID], spans=[chat(STREAMED)]),
     Case(id="raw", call=raw, steps=[SAID], spans=[chat()]),
     Case(id="raw-async", call=raw_async, steps=[SAID], spans=[chat()]),
     Case(id="raw-stream", call=raw_stream, steps=[SAID], spans=[chat(STREAMED)]),
@@ -456,6 +514,15 @@ CALLS = (
         call=lambda client: client.messages.count_tokens(model="claude-test", messages=ASK["messages"]),
     ),
     Case(id="count-async", call=count_async),
+    Case(
+        id="beta-count",
+        call=lambda client: client.beta.messages.count_tokens(model="claude-test", messages=ASK["messages"]),
+    ),
+    Case(id="beta-count-async", call=beta_count_async),
+    Case(id="batch", call=lambda client: batch(client.messages)),
+    Case(id="batch-async", call=batch_of_client),
+    Case(id="beta-batch", call=lambda client: batch(client.beta.messages)),
+    Case(id="beta-batch-async", call=beta_batch_of_client),
     Case(
         id="deprecated",
         call=deprecated,
@@ -576,6 +643,15 @@ STREAMS = (
     StreamCase(id="helper-async", open=lambda client: client.messages.stream(**ASK), manager=True, asynchronous=True),
     StreamCase(id="beta", open=lambda client: client.beta.messages.create(**ASK, stream=True)),
     StreamCase(id="beta-helper", open=lambda client: client.beta.messages.stream(**ASK), manager=True),
+    StreamCase(
+        id="caching-helper", open=lambda client: client.beta.prompt_caching.messages.stream(**ASK), manager=True
+    ),
+    StreamCase(
+        id="caching-helper-async",
+        open=lambda client: client.beta.prompt_caching.messages.stream(**ASK),
+        manager=True,
+        asynchronous=True,
+    ),
     StreamCase(
         id="beta-helper-async",
         open=lambda client: client.beta.messages.stream(**ASK),

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from nexus_otel.engine.target import release
-from tests.kit.cases import Gap, Lines
+from tests.kit.cases import Lines
 
 VERSION = importlib.metadata.version("anthropic")
 
 SINCE = {
+    "count": "0.41",
     "beta stream": "0.43",
-    "retry": "0.50",
+    "thinking": "0.47",
     "tool runner": "0.68",
     "beta parse": "0.73",
     "parse": "0.77",
@@ -25,9 +26,16 @@ SINCE = {
     "native spans": "1.14",
     "thread": "2.2",
 }
-UNTIL = {"httpx": "1.0", "sampling arguments": "1.0", "deprecated beta output_format": "1.0"}
+UNTIL = {"prompt caching": "0.41", "httpx": "1.0", "sampling arguments": "1.0", "deprecated beta output_format": "1.0"}
 
 _CASES = {
+    "count": "count",
+    "count-async": "count",
+    "caching": "prompt caching",
+    "caching-async": "prompt caching",
+    "caching-stream": "prompt caching",
+    "caching-helper": "prompt caching",
+    "caching-helper-async": "prompt caching",
     "beta-helper": "beta stream",
     "beta-helper-async": "beta stream",
     "beta-parse": "beta parse",
@@ -39,14 +47,9 @@ _CASES = {
     "runner-stream": "tool runner",
     "runner-stream-async": "tool runner",
 }
-_UNSEEN = Gap(
-    tests=frozenset({"test_the_spans_are_those_expected"}),
-    until=SINCE["retry"],
-    why="the SDK waits inside of a larger method: retries are no events, only time",
-)
 LINES = Lines(
-    since={case: SINCE[feature] for case, feature in _CASES.items()},
-    gaps={"retry": _UNSEEN, "retry-async": _UNSEEN},
+    since={case: SINCE[feature] for case, feature in _CASES.items() if feature in SINCE},
+    until={case: UNTIL[feature] for case, feature in _CASES.items() if feature in UNTIL},
 )
 
 

@@ -11,8 +11,8 @@ from tests.kit.undoing import Undoing
 
 IN_FAULTS = {
     "create", "create-async", "stream", "stream-async", "helper", "helper-async", "raw", "raw-stream", "streaming-parse",
-    "streaming-read-async", "iterators", "loop", "runner", "runner-stream-async", "refused", "refused-async", "retry",
-    "retry-async",
+    "streaming-read-async", "caching-helper", "iterators", "loop", "runner", "runner-stream-async", "refused",
+    "refused-async", "retry", "retry-async",
 }  # fmt: skip
 
 

@@ -164,7 +164,6 @@ def test_an_interrupt_is_recorded_and_passes(provider, seen, monkeypatch):
 # -- retries -----------------------------------------------------------------------------------------------------------
 
 
-@needs("retry")
 def test_a_retry_says_why_and_how_long(play, seen):
     play(rate_limited(30), SAID, max_retries=2).messages.create(**ASK)
     (event,) = seen.one().events
@@ -173,7 +172,6 @@ def test_a_retry_says_why_and_how_long(play, seen):
     assert attributes == {"nexus.retry.attempt": 1, "nexus.retry.cause": "429", "http.response.status_code": 429}
 
 
-@needs("retry")
 def test_a_retry_after_a_lost_connection_has_no_status(play, seen):
     play(Dropped(), SAID, max_retries=2).messages.create(**ASK)
     (event,) = seen.one().events
@@ -181,7 +179,15 @@ def test_a_retry_after_a_lost_connection_has_no_status(play, seen):
     assert "http.response.status_code" not in event.attributes
 
 
-@needs("retry")
+def test_a_retry_is_not_due_to_an_error_that_the_caller_handles(play, seen):
+    try:
+        play(rate_limited()).messages.create(**ASK)
+    except anthropic.RateLimitError:
+        play(Dropped(), SAID, max_retries=1).messages.create(**ASK)
+    (event,) = seen.spans[-1].events
+    assert event.attributes["nexus.retry.cause"] == "connection_error"
+
+
 def test_every_retry_is_an_event_of_the_one_span(play, seen):
     attempt(play(*[rate_limited()] * 3, max_retries=2).messages.create, **ASK)
     assert [event.name for event in seen.one().events] == ["nexus.retry", "nexus.retry", "exception"]

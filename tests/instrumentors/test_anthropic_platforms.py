@@ -88,3 +88,22 @@ async def test_an_async_call_says_so_too(platform):
 def test_the_sdk_calls_the_provider_the_same(platform):
     client = made(platform, PLATFORMS[platform][1], "https://models.example/v1")
     assert getattr(client, "_gen_ai_provider_name", PLATFORMS[platform][0]) == PLATFORMS[platform][0]
+
+
+COPIES = ("AnthropicBedrock", "AnthropicVertex")
+"""Their beta messages are classes of their own, which take the methods of the first party over."""
+
+
+def beta_of(client: Any) -> type:
+    return type(client.beta.messages)
+
+
+@pytest.mark.parametrize("platform", COPIES)
+def test_what_other_classes_took_over_is_recorded_and_comes_back(platform):
+    client = made(platform, PLATFORMS[platform][1], "https://models.example/v1")
+    before = dict(vars(beta_of(client)))
+    for _ in range(2):
+        with instrumented(AnthropicInstrumentor) as seen:
+            client.beta.messages.create(**ASK)
+        assert [span.name for span in seen.spans] == ["chat claude-test"]
+        assert [name for name, value in vars(beta_of(client)).items() if value is not before[name]] == []

@@ -27,7 +27,7 @@ from tests.instrumentors.anthropic_cases import (
     loop_async,
     run_tools,
 )
-from tests.instrumentors.anthropic_lines import needs
+from tests.instrumentors.anthropic_lines import has, needs
 from tests.kit.cases import CANARY, loaded
 from tests.kit.fixtures import Kept
 from tests.kit.recording import AGENT, instrumented, parent_id, span_id, trace_id, values
@@ -213,7 +213,7 @@ def test_problem_20_calls_that_race_keep_their_parents(provider, seen):
 
 @pytest.mark.parametrize("absent", [anthropic.NOT_GIVEN, getattr(anthropic, "omit", anthropic.NOT_GIVEN)])
 def test_problem_23_what_was_not_given_is_no_attribute(provider, seen, absent):
-    given = {"system": absent, "tools": absent, "stop_sequences": absent, "tool_choice": absent, "thinking": absent}
+    given = dict.fromkeys(("system", "tools", "stop_sequences", "tool_choice", *["thinking"] * has("thinking")), absent)
     with (
         Kept("opentelemetry.attributes", logging.DEBUG) as kept,
         client(provider.url, loaded([SAID], provider)) as connected,

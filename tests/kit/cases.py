@@ -48,20 +48,26 @@ class Lines:
 
     Attributes:
         since: The first version in which each case can be called, by its id; the others can be in all.
+        until: The first version in which each case can be called no more.
         gaps: What is known to fail, by the case.
     """
 
     since: Mapping[str, str] = field(default_factory=dict)
+    until: Mapping[str, str] = field(default_factory=dict)
     gaps: Mapping[str, Gap] = field(default_factory=dict)
 
     def there(self, case: str, version: str) -> bool:
         """Whether a version of the library has what a case calls."""
-        return release(self.since.get(case, "")) <= release(version)
+        until = self.until.get(case)
+        return release(self.since.get(case, "")) <= release(version) and (
+            until is None or release(version) < release(until)
+        )
 
     def marks(self, case: str, test: str, version: str) -> list[pytest.MarkDecorator]:
         """Return how a test of a case is marked with a version of the library."""
         if not self.there(case, version):
-            return [pytest.mark.skip(reason=f"{case}: from {self.since[case]} on, this is {version}")]
+            when = f"from {self.since.get(case, 'the first')} to {self.until.get(case, 'the last')}"
+            return [pytest.mark.skip(reason=f"{case}: {when}, this is {version}")]
         gap = self.gaps.get(case)
         if gap is not None and test in gap.tests and release(version) < release(gap.until):
             return [pytest.mark.xfail(reason=gap.why, strict=True)]
@@ -77,6 +83,8 @@ class Library:
         client: Makes a client of the provider at a URL, with an API key and further options.
         async_client: Makes an async one.
         stream_types: The classes of its streams, which the caller must get.
+        stream_errors: What a stream fails with, by the name of its ending, where another provider says it otherwise.
+        usage_first: Whether a stream says at its beginning what the input cost.
         lines: Which cases its versions have, and which they are known to fail.
         warns: What it warns of on its own account, now more often and now less: of its own old names, for one.
     """
@@ -85,6 +93,8 @@ class Library:
     client: Callable[..., AbstractContextManager[Any]]
     async_client: Callable[..., Any]
     stream_types: tuple[type, ...] = ()
+    stream_errors: Mapping[str, str] = field(default_factory=dict)
+    usage_first: bool = True
     lines: Lines = field(default_factory=Lines)
     warns: tuple[type[Warning], ...] = ()
 
@@ -161,12 +171,16 @@ class StreamCase:
         open: Makes the call; gives the stream, or the manager of one.
         manager: Whether a `with` block gives the stream.
         asynchronous: Whether the client is an async one.
+        last: Whether an event is the last that matters: with it, the answer is complete.
+        without: The names of the endings that there are not for it.
     """
 
     id: str
     open: Invoke
     manager: bool = False
     asynchronous: bool = False
+    last: Callable[[Any], bool] = lambda event: event.type == "message_stop"
+    without: frozenset[str] = frozenset()
 
 
 def marked(library: Library, cases: Sequence[Case | StreamCase], test: str) -> list[Any]:

@@ -21,7 +21,7 @@ from nexus_otel.genai.operations import Failure
 from nexus_otel.semconv import SCHEMA_URL
 from tests.fakes.provider import Provider
 from tests.instrumentors.anthropic_cases import CALLS, FAILURES, LIBRARY, LOOPS
-from tests.kit.cases import CANARY, Case, marked
+from tests.kit.cases import CANARY, Case, Lines, marked
 from tests.kit.conventions import message_violations, violations
 from tests.kit.fixtures import failures_allowed
 from tests.kit.recording import Recording, instrumented
@@ -41,6 +41,16 @@ def suite(change: Callable[[Target], Target], *cases: Case) -> Conformance:
     attributes = {"library": replace(LIBRARY, instrumentor=wrong), "cases": cases}
     made: Conformance = type("Suite", (Conformance,), attributes)()
     return made
+
+
+@pytest.mark.parametrize(
+    ("version", "there"), [("0.9", False), ("1.0", True), ("1.9", True), ("1.10.0", False), ("2", False)]
+)
+def test_a_case_is_run_on_the_versions_that_have_it(version: str, there: bool) -> None:
+    lines = Lines(since={"case": "1.0"}, until={"case": "1.10"})
+    assert lines.there("case", version) is there
+    assert (lines.marks("case", "test", version) == []) is there
+    assert lines.there("another", version)
 
 
 # -- instrumentors that are wrong --------------------------------------------------------------------------------------
@@ -189,9 +199,9 @@ def test_a_wrong_error_type_is_noticed(provider: Provider) -> None:
 def test_reading_for_nobody_is_noticed(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     begin = ModelStep.begin
 
-    def eager(step: ModelStep, here: Any) -> Any:
+    def eager(step: ModelStep, here: Any, around: Any) -> Any:
         step.operation.conversation()
-        return begin(step, here)
+        return begin(step, here, around)
 
     monkeypatch.setattr(ModelStep, "begin", eager)
     with pytest.raises(AssertionError):

@@ -7,6 +7,7 @@ for this module alone.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 INSTRUMENTORS: Final = {
     "anthropic": ("nexus_otel.instrumentors.anthropic", "AnthropicInstrumentor"),
     "crewai": ("nexus_otel.instrumentors.crewai", "CrewAIInstrumentor"),
+    "openai": ("nexus_otel.instrumentors.openai", "OpenAIInstrumentor"),
 }
 """Name, which is the package's top-level module too, and the class that instruments it."""
 
@@ -34,6 +36,8 @@ _active = False
 _allowed: bool | None = None
 _source = ""
 _loaded: dict[str, Any] = {}
+imported_before: tuple[str, ...] = ()
+"""The libraries that were imported before we were active."""
 
 
 def activate(source: str, settings: Settings | None = None, **given: Any) -> bool:
@@ -47,11 +51,12 @@ def activate(source: str, settings: Settings | None = None, **given: Any) -> boo
     Returns:
         Whether it is active, as far as it is known: the environment's settings are read when they are needed.
     """
-    global _active, _allowed, _source
+    global _active, _allowed, _source, imported_before  # noqa: PLW0603 - one process, activated once
     with _lock:
         if _active:
             return True
         _active, _allowed, _source = True, None, source
+        imported_before = tuple(name for name in INSTRUMENTORS if name in sys.modules)
         if settings is not None:
             from nexus_otel import config
 
@@ -60,16 +65,17 @@ def activate(source: str, settings: Settings | None = None, **given: Any) -> boo
                 return False
         if not variables().get(FIRST_PROCESS):
             set_variable(FIRST_PROCESS, str(os.getpid()))
-        when_imported("opentelemetry.trace", _install)
         for name in PROVIDERS_OF_THEIR_OWN:
             when_imported(name, _keep_apart)
+        # a library that makes spans of its own is silent before there is a provider of ours, and to the end of it
         for name in INSTRUMENTORS:
             when_imported(name, partial(_instrument, name, given))
+        when_imported("opentelemetry.trace", _install)
     return True
 
 
 def deactivate() -> None:
-    """Take every instrumentation off again; open runs and streams end."""
+    """Take every instrumentation off again; what is under way is recorded to its end."""
     global _active  # noqa: PLW0603 - one process, activated once
     with _lock:
         if not _active:
@@ -78,12 +84,12 @@ def deactivate() -> None:
         from nexus_otel._guard import guard
         from nexus_otel.bootstrap import leaving, stand_in
 
+        stand_in.remove()
         for instrumentor in _loaded.values():
             with guard("uninstrumenting"):
                 instrumentor.uninstrument()
         _loaded.clear()
-        leaving.end_all()
-        stand_in.remove()
+        leaving.end_resting()
 
 
 def provide() -> bool:
@@ -139,8 +145,8 @@ def _instrument(name: str, given: dict[str, Any], _module: Any) -> None:
 
         from nexus_otel import config
 
-        _install(None)  # the application may have set its provider since
         disabled = name in config.current().disabled or f"nexus_{name}" in config.disabled_instrumentations()
         module, instrumentor = INSTRUMENTORS[name]
         _loaded[name] = getattr(importlib.import_module(module), instrumentor)()
         _loaded[name].instrument(only_silence=disabled, **given)
+        _install(None)  # the application may have set its provider since

@@ -39,6 +39,12 @@ def end_all() -> None:
         runs.close_all()
 
 
+def end_resting() -> None:
+    """End the runs that are open; calls and streams under way end by themselves, and their runs with them."""
+    with guard("ending open runs"):
+        runs.close_resting()
+
+
 def flush(timeout_s: float) -> bool:
     """Write and send what waits, for at most `timeout_s` seconds; whether all of it is delivered."""
     limit = time.monotonic() + timeout_s

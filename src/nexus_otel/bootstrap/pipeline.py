@@ -14,7 +14,9 @@ from nexus_otel.bootstrap import revision
 from nexus_otel.bootstrap.plan import Plan
 from nexus_otel.engine.run import agent_name
 from nexus_otel.engine.run_ends import RunEnds, join
+from nexus_otel.export.hosted import hosted
 from nexus_otel.export.spool import Spool, SpoolProcessor
+from nexus_otel.processors.live import LiveProcessor
 
 if TYPE_CHECKING:
     from nexus_otel.export.sender import Sender
@@ -37,6 +39,9 @@ class Pipeline:
         self.resource = _resource(provider)
         self.run_ends = (join(provider) if provider is not None else None) or RunEnds()
         self.processors: list[SpanProcessor] = [self.run_ends] if provider is None else []
+        self.processors += [LiveProcessor(), hosted]
+        if plan.account is not None:
+            hosted.use(plan.account)
         self.spool: Spool | None = None
         self.sender: Sender | None = None
         self.meter_provider: Any = None

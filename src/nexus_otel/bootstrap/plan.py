@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from nexus_otel._environ import variables
-from nexus_otel.config import Settings
+from nexus_otel.config import SettingError, Settings
 from nexus_otel.export.destinations import Destination, destination
+from nexus_otel.export.hosted import DEFAULT_URL, Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,7 @@ class Plan:
         local: Whether spans stay in the local store.
         traces: Where spans are sent, with `logs` and `metrics`.
         others: Names of further exporters of `OTEL_TRACES_EXPORTER`.
+        account: Whose runs they are at the hosted service.
     """
 
     local: bool = False
@@ -24,6 +27,7 @@ class Plan:
     logs: Destination | None = None
     metrics: Destination | None = None
     others: tuple[str, ...] = ()
+    account: Account | None = None
 
     @property
     def spools(self) -> bool:
@@ -45,16 +49,27 @@ def own_plan(settings: Settings) -> Plan:
     exporters = settings.traces_exporter or ()
     others = tuple(name for name in exporters if name not in ("none", "otlp"))
     traces = destination("TRACES")
-    names = settings.export or (("otlp",) if traces is not None else ("local",))
+    hosted = ("local", "nexus") if settings.api_key else ()
+    names = settings.export or (*hosted, *(("otlp",) if traces is not None else ("local",)))
     if settings.export is None and settings.traces_exporter is not None and "otlp" not in exporters:
         names = ()
     if "none" in names:
         return Plan(others=others)
+    account = _account(settings) if "nexus" in names else None
     if "otlp" not in names:
-        return Plan(local="local" in names, others=others)
+        return Plan(local="local" in names, others=others, account=account)
     traces = traces or destination("TRACES", default=True)
     logs = destination("LOGS") if settings.details_event else None
-    return Plan("local" in names, traces, logs, _metrics(), others)
+    return Plan("local" in names, traces, logs, _metrics(), others, account)
+
+
+def _account(settings: Settings) -> Account:
+    if not settings.api_key:
+        raise SettingError("NEXUS_EXPORT=nexus: expected a key in NEXUS_API_KEY")
+    base_url = settings.base_url
+    if base_url is not None and urlsplit(base_url).scheme not in {"http", "https"}:
+        raise SettingError(f"NEXUS_BASE_URL={base_url.partition('?')[0]!r}: expected an address such as {DEFAULT_URL}")
+    return Account.of(settings.api_key, base_url)
 
 
 def _metrics() -> Destination | None:
@@ -71,6 +86,8 @@ def guest_plan(settings: Settings, *, launched: bool) -> Plan:
     names = settings.export
     if names is None:
         names = ("local",) if launched and destination("TRACES") is None else ()
+        names = (*names, "nexus") if settings.api_key else names
     if "none" in names or not names:
         return Plan()
-    return Plan("local" in names, destination("TRACES", default=True) if "otlp" in names else None)
+    account = _account(settings) if "nexus" in names else None
+    return Plan("local" in names, destination("TRACES", default=True) if "otlp" in names else None, account=account)

@@ -1,5 +1,6 @@
 """Run in a process of its own by `nexus-otel doctor`: what a library that is installed has of what is wrapped.
 
+It is imported before it is wrapped, as in a program that activates too late: what escapes us then is found too.
 It imports the library, whose import may fail, print or never end; the last line on stdout is the answer, as JSON.
 """
 
@@ -17,10 +18,15 @@ from nexus_otel.engine.target import belongs
 
 
 def probe(name: str) -> dict[str, Any]:
-    """Return which targets of an instrumentor the library has, and which it lacks."""
+    """Return which patch points of an instrumentor the library has and which it lacks.
+
+    Returns:
+        `bound`, `missing` and `absent` (no harm) patch points, by name; `replaced` and `lost`, the same for what is
+        replaced besides; `held`: what escapes us where the library is imported before we are active.
+    """
     module, kind = INSTRUMENTORS[name]
     instrumentor = getattr(importlib.import_module(module), kind)
-    found: dict[str, list[str]] = {"bound": [], "missing": [], "absent": []}
+    found: dict[str, list[str]] = {"bound": [], "missing": [], "absent": [], "replaced": [], "lost": []}
     version = quietly(importlib.metadata.version, instrumentor.package)
     for target in instrumentor.targets:
         if not belongs(target, version):
@@ -28,7 +34,20 @@ def probe(name: str) -> dict[str, Any]:
         lacking = "absent" if target.optional else "missing"
         symbol = f"{target.module}.{target.name}"
         found["bound" if _has(target.module, target.name) else lacking].append(symbol)
-    return found
+    for swap in instrumentor.replacements:
+        if belongs(swap, version):
+            known = "replaced" if _has(swap.module, swap.name) else "lost"
+            found[known].append(f"{swap.module}.{swap.name}")
+    return {**found, "held": _held(instrumentor)}
+
+
+def _held(instrumentor: Any) -> list[str]:
+    mine = not instrumentor().is_instrumented_by_opentelemetry
+    instrumentor().instrument()
+    held: list[str] = instrumentor.still_held()
+    if mine:
+        instrumentor().uninstrument()
+    return held
 
 
 def _has(module: str, path: str) -> bool:

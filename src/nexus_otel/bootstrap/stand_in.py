@@ -7,7 +7,6 @@ join it.
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
@@ -16,12 +15,13 @@ from nexus_otel import config
 from nexus_otel._environ import variables
 from nexus_otel._guard import guard, new_lock, note_once, report
 from nexus_otel.config import SettingError
+from nexus_otel.engine.seen import Seen
 from nexus_otel.genai.own import own
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-    from nexus_otel.bootstrap.pipeline import Pipeline
+    from nexus_otel.bootstrap.plan import Plan
 
 _PROVIDER_VARIABLE: Final = "OTEL_PYTHON_TRACER_PROVIDER"
 
@@ -56,7 +56,7 @@ class StandInProvider(trace.ProxyTracerProvider):
         self._launched = launched
         self._lock = new_lock()
         self._own: TracerProvider | None = None
-        self._joined: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._joined = Seen()
         self._last: Any = None
 
     def get_tracer(self, *names: Any, **more: Any) -> trace.Tracer:
@@ -97,7 +97,8 @@ class StandInProvider(trace.ProxyTracerProvider):
             report("reading where spans go", error)
         pipeline = Pipeline(plan)
         provider = TracerProvider(resource=pipeline.resource, shutdown_on_exit=False)
-        _add(provider, pipeline)
+        for processor in pipeline.processors:
+            provider.add_span_processor(processor)
         own.meter_provider = pipeline.meter_provider
         own.logger_provider = pipeline.logger_provider
         leaving.at_exit(pipeline)
@@ -106,24 +107,32 @@ class StandInProvider(trace.ProxyTracerProvider):
     def join(self, provider: Any) -> None:
         """Add our processors to a provider of somebody else, once."""
         with self._lock, guard("joining the application's tracer provider"):
-            if provider in self._joined:
+            if not self._joined.first(provider):
                 return
-            self._joined.add(provider)
             own.traces = False
             own.meter_provider = own.logger_provider = None
             from nexus_otel.bootstrap import leaving
             from nexus_otel.bootstrap.pipeline import Pipeline
-            from nexus_otel.bootstrap.plan import guest_plan
+            from nexus_otel.bootstrap.plan import Plan, guest_plan
 
-            pipeline = Pipeline(guest_plan(config.current(), launched=self._launched), provider)
-            if hasattr(provider, "add_span_processor"):
-                _add(provider, pipeline)
+            plan = guest_plan(config.current(), launched=self._launched)
+            if not hasattr(provider, "add_span_processor"):
+                _tell(provider, plan)
+                plan = Plan()
+            pipeline = Pipeline(plan, provider)
+            for processor in pipeline.processors:
+                provider.add_span_processor(processor)
             leaving.at_exit(pipeline)
 
 
-def _add(provider: Any, pipeline: Pipeline) -> None:
-    for processor in pipeline.processors:
-        provider.add_span_processor(processor)
+def _tell(provider: Any, plan: Plan) -> None:
+    """Say what is not done for a provider that takes no processors; its own exporters have every span all the same."""
+    left = " nor ".join(
+        text for text, wanted in (("in the local store", plan.local), ("sent by us", plan.traces is not None)) if wanted
+    )
+    if left:
+        kind = type(provider).__name__
+        note_once("provider", "nexus-otel: %s takes no span processors: its spans are not %s", kind, left)
 
 
 _stand_in: StandInProvider | None = None

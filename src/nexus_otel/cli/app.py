@@ -87,6 +87,61 @@ def show(run: str | None, span: str | None, *, content: bool, as_json: bool) -> 
         command.show_run(run or "last", content=content, as_json=as_json)
 
 
+@commands.command()
+@click.argument("run", metavar="[RUN|FILE|-]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One finding a line.")
+@click.option(
+    "--fail-on", metavar="MODE[,MODE]", multiple=True,
+    help="Exit code 3 where one of these was found; any for each of them.",
+)  # fmt: skip
+@click.pass_context
+def diagnose(context: click.Context, run: str | None, fail_on: tuple[str, ...], *, as_json: bool) -> None:
+    """Say what went wrong in a run (the newest if none is named), or in the traces of a file.
+
+    FILE is OTLP JSON lines, as the collector's file exporter and `export` write them, OTLP protobuf, or a segment of a
+    store; - reads JSON lines.
+    """
+    from nexus_otel.cli import diagnose as command
+
+    if code := command.diagnose(run or "last", fail_on, as_json=as_json):
+        context.exit(code)
+
+
+@commands.command()
+@click.argument("runs", metavar="[RUN RUN | NAME...]", nargs=-1)
+@click.option("--by", type=click.Choice(["version", "git", "env", "agent"]), help="Compare sets of runs by this.")
+@click.option("--since", metavar="WHEN", help="Only runs since then: 30m, 2h, 1d, or a date or time.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def compare(runs: tuple[str, ...], by: str | None, since: str | None, *, as_json: bool) -> None:
+    """Compare two runs step by step, or with --by sets of runs: the rate of each failure mode, steps, tokens, time.
+
+    NAME picks some of the versions, commits, environments or agents; all of them without any.
+    """
+    from datetime import datetime
+
+    from nexus_otel.cli import compare as command
+    from nexus_otel.cli.runs import since as moment
+
+    if by is None:
+        if len(runs) != 2 or since is not None:  # noqa: PLR2004 - two runs
+            raise click.UsageError("compare takes two runs, or --by version, git, env or agent")
+        command.compare_runs(*runs, as_json=as_json)
+        return
+    earliest = moment(since, datetime.now().astimezone()) if since else 0
+    command.compare_sets(by, earliest, runs, as_json=as_json)
+
+
+@commands.command()
+@click.option("--interval", type=click.FloatRange(min=0.2), default=1.0, show_default=True, help="Seconds.")
+@click.option("--once", is_flag=True, help="Look once and end; so it is where the output is no terminal.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a look.")
+def watch(interval: float, *, once: bool, as_json: bool) -> None:
+    """Show the running agents: what each is at and for how long, steps, tokens, and findings as they come."""
+    from nexus_otel.cli import watch as command
+
+    command.watch(interval, once=once, as_json=as_json)
+
+
 @commands.command(epilog=_RUN_HELP)
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
 def export(runs: tuple[str, ...]) -> None:

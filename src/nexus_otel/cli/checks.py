@@ -21,9 +21,11 @@ ANSWER_S: Final = 2.0
 _PROBE_S: Final = 60.0
 _ALL_IN_ONE: Final = ("traceloop-sdk", "openlit", "logfire", "langfuse", "ddtrace", "langsmith", "mlflow")
 """Distributions that wrap several libraries."""
-_ACTIVE: Final = (
-    "import sys; f = sys.modules.get('nexus_otel.bootstrap.activate'); print('\\n%s' % bool(f and f._active))"
-)
+_ACTIVE: Final = """
+import json, sys
+f = sys.modules.get("nexus_otel.bootstrap.activate")
+print("\\n" + json.dumps({"active": bool(f and f._active), "before": list(f.imported_before) if f else []}))
+"""
 
 Facts = dict[str, Any]
 
@@ -50,7 +52,7 @@ def _instrumentor(name: str, module: str, kind: str, installed: list[str]) -> Fa
         return found
     return {
         **found,
-        "in_range": all(_fits(version, requirement) for requirement in instrumentor.requires),
+        "in_range": not instrumentor.requires or any(_fits(version, each) for each in instrumentor.requires),
         **_probed(name),
         "others": [other for other in installed if _records(other, name)],
     }
@@ -76,7 +78,9 @@ def _normal(name: str) -> str:
 
 def _probed(name: str) -> Facts:
     """Return what of a library can be wrapped, as another process finds out."""
-    found = _run([sys.executable, "-m", "nexus_otel.bootstrap.probe", name], dict(variables()))
+    # as where we record, and leaving nothing behind
+    environment = {**variables(), "NEXUS_HASH_KEY": "doctor", "NEXUS_EXPORT": "none"}
+    found = _run([sys.executable, "-m", "nexus_otel.bootstrap.probe", name], environment)
     answer = quietly(json.loads, found[0]) if found[0] else None
     return answer if isinstance(answer, dict) else {"failure": found[1] or "no answer"}
 
@@ -103,10 +107,13 @@ def launcher() -> Facts:
 
     environment = dict(variables())
     answer, said = _run([sys.executable, "-c", _ACTIVE], booted(environment))
+    found = quietly(json.loads, answer)
+    found = found if isinstance(found, dict) else {}
     first = find("python", environment)
     other = PathFinder.find_spec("sitecustomize", sys.path)
     return {
-        "reached": answer == "True",
+        "reached": bool(found.get("active")),
+        "imported_before": found.get("before", []),
         "said": said,
         "pythonpath": variables().get("PYTHONPATH", ""),
         "sitecustomize": other.origin if other is not None else None,
@@ -149,6 +156,20 @@ def _is_writable(folder: Path) -> bool:
     """Whether a folder, or the nearest above it that exists, can be written to."""
     there = next((one for one in (folder, *folder.absolute().parents) if one.exists()), folder)
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
+def goes() -> list[str]:
+    """Return where the spans of a program go that has no tracer provider of its own, in words.
+
+    Raises:
+        SettingError: A variable has none of its values.
+    """
+    from nexus_otel.bootstrap.plan import own_plan
+
+    plan = own_plan(config.current())
+    places = ["the local store"] if plan.local else []
+    places += [plan.traces.endpoint] if plan.traces is not None else []
+    return [*places, *(f"the exporter {name}" for name in plan.others)]
 
 
 def destinations() -> list[Facts]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from rich.text import Text
@@ -42,12 +42,15 @@ def doctor(*, as_json: bool) -> bool:
         "store": checks.store(),
     }
     try:
+        found["spans_to"] = checks.goes()
         found["destinations"] = checks.destinations()
     except SettingError as error:
+        found["spans_to"] = ["the local store"]
         found["destinations"] = []
         wrong.append(str(error))
     problems = [(line, "correct the variable; until then the default is used") for line in wrong]
     problems += [*_of_settings(), *_of_libraries(found["instrumentors"]), *_of_launcher(found["launcher"])]
+    problems += _of_imports(found["instrumentors"], found["launcher"]["imported_before"])
     problems += [*_of_store(found["store"]), *_of_destinations(found["destinations"])]
     if as_json:
         listed = [{"problem": what, "do": remedy} for what, remedy in problems]
@@ -81,7 +84,7 @@ def _of_libraries(found: list[dict[str, Any]]) -> Iterator[Problem]:
         if one["version"] is None or one["disabled"]:
             continue
         if not one["in_range"]:
-            yield f"{library} is not among {', '.join(one['requires'])}", "install a version that is"
+            yield f"{library} is not among {one['requires'][0]}", "install a version that is"
         if failure := one.get("failure"):
             yield (
                 f"{library} cannot be looked at: {failure}",
@@ -89,11 +92,26 @@ def _of_libraries(found: list[dict[str, Any]]) -> Iterator[Problem]:
             )
         if missing := one.get("missing"):
             yield f"{library} has no {', '.join(missing)}: not recorded", "install a version it is tested on"
+        if lost := one.get("lost"):
+            yield (
+                f"{library} has no {', '.join(lost)}: what is read there is not known",
+                "install a version it is tested on",
+            )
         if one["others"] and config.current().on_conflict == "both":
             others = ", ".join(one["others"])
             yield (
                 f"{others} can record {one['name']} too: its model spans stand beside ours where both are active",
                 "set NEXUS_ON_CONFLICT=yield, or do not activate it",
+            )
+
+
+def _of_imports(found: list[dict[str, Any]], before: list[str]) -> Iterator[Problem]:
+    """Tell what escapes us of the libraries that this Python imports before the launcher is active."""
+    for one in found:
+        if one["name"] in before and one.get("held"):
+            yield (
+                f"{one['name']} is imported before nexus-instrument is active: {', '.join(one['held'])} not recorded",
+                "do not import it in a .pth file or in sitecustomize",
             )
 
 
@@ -148,11 +166,13 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "setting", f"{one['name']}={one['value']} ({one['source']})"
     for one in found["instrumentors"]:
         yield "library", _library(one)
+        yield from (("", text) for text in _more_of_library(one, launcher["imported_before"]))
     yield "launcher", "reaches this Python" if launcher["reached"] else "does not reach this Python"
     if launcher["sitecustomize"]:
         yield "", f"runs {launcher['sitecustomize']} too, first"
     if launcher["python_on_path_problem"]:
         yield "", f"python on the PATH: {launcher['python_on_path_problem']}"
+    yield "spans", f"go to {' and '.join(found['spans_to']) or 'nobody'}"
     yield "store", f"{store['path']}: {size(store['bytes'])} in {count(store['segments'], 'segment')}"
     for one in found["destinations"]:
         yield (
@@ -167,3 +187,27 @@ def _library(one: dict[str, Any]) -> str:
     state = "disabled, " if one["disabled"] else ""
     absent = f", {len(one['absent'])} that only other versions have" if one.get("absent") else ""
     return f"{one['name']} {one['version']}: {state}{len(one.get('bound', ()))} of its methods are wrapped{absent}"
+
+
+def _by_module(symbols: Iterable[str]) -> dict[str, list[str]]:
+    """Return patch points by their module: it is written in small letters, unlike the class that follows."""
+    found: dict[str, list[str]] = {}
+    for symbol in symbols:
+        parts = symbol.split(".")
+        last = next((n for n, part in enumerate(parts) if part[:1].isupper()), len(parts) - 1)
+        found.setdefault(".".join(parts[:last]), []).append(".".join(parts[last:]))
+    return found
+
+
+def _more_of_library(one: dict[str, Any], before: list[str]) -> Iterator[str]:
+    for module, names in _by_module(one.get("bound", ())).items():
+        yield f"wrapped in {module}: {', '.join(names)}"
+    for module, names in _by_module(one.get("replaced", ())).items():
+        yield f"replaced in {module}: {', '.join(names)}"
+    if one["name"] in before:
+        yield "imported before nexus-instrument is active, by a .pth file or sitecustomize"
+    if "held" in one:
+        left = ", ".join([*one["held"], "methods that a program took before (ask = client.messages.create)"])
+        yield f"in a program that imports it before we are active: recorded too, but for {left}"
+    if one.get("others"):
+        yield f"can be recorded by {', '.join(one['others'])} too"

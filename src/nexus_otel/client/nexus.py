@@ -17,11 +17,13 @@ class Ways:
     Attributes:
         flush: Sends what waits, for at most so many seconds; returns whether all of it is delivered.
         named: Takes the name of the agent that this process is.
+        account: Given an API key and a base URL, gives the context key and value by which traces are sent there.
     """
 
     def __init__(self) -> None:
         self.flush: Callable[[float], bool] = lambda _timeout: True
         self.named: Callable[[str], None] = lambda _name: None
+        self.account: Callable[[str, str | None], tuple[str, Any] | None] = lambda _key, _url: None
 
 
 ways: Final = Ways()
@@ -50,6 +52,7 @@ class NexusClient:
                 f"NexusClient(base_url={base_url.partition('?')[0]!r}): expected an address such as https://nexus.example"
             )
         self.agent_id = agent_id
+        self._route = ways.account(api_key, base_url) if api_key is not None else None
         if agent_id is not None:
             ways.named(agent_id)
 
@@ -61,7 +64,7 @@ class NexusClient:
             metadata: `input`, and what finds the run again: `user_id`, `session_id`, `environment`, `git_sha`,
                 `agent_version`, `conversation_id` or anything else. All but the input is on every span of the run.
         """
-        return start_trace(self.agent_id, name, metadata)
+        return start_trace(self.agent_id, name, metadata, self._route)
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Write and send what waits, for at most `timeout` seconds; returns whether all of it is delivered."""

@@ -236,26 +236,37 @@ class Trace(Handle):
         step.finish(describing.run_result(output), describing.failure_of(status, output))
 
 
-def start_trace(agent: str | None, name: str, metadata: Mapping[str, Any] | None) -> Trace:
-    """Start a run; a run of a person's that is still open in this context does not hold it."""
+def start_trace(
+    agent: str | None, name: str, metadata: Mapping[str, Any] | None, route: tuple[str, Any] | None = None
+) -> Trace:
+    """Start a run; a run of a person's that is still open in this context does not hold it.
+
+    Args:
+        agent: The agent's name; None: the service's.
+        name: What the run is called.
+        metadata: What is known of it.
+        route: A context key and its value, by which its trace goes somewhere of its own.
+    """
     step: AgentStep | None = None
     with guard("starting a trace"):
-        step = _trace_step(agent, name, dict(metadata or {}))
+        step = _trace_step(agent, name, dict(metadata or {}), route)
     return Trace(step, None)
 
 
-def _trace_step(agent: str | None, name: str, metadata: dict[str, Any]) -> AgentStep:
+def _trace_step(agent: str | None, name: str, metadata: dict[str, Any], route: tuple[str, Any] | None) -> AgentStep:
     recorder = recording.explicit()
     asked = metadata.pop("input", None)
     here = meta.carried(otel_context.get_current(), metadata)
     here = meta.added(here, meta.current().attributes(metadata))
+    if route is not None:
+        here = otel_context.set_value(*route, here)
     above = given_run(here)
     run = AgentRun(
         agent,
         metadata.get("conversation_id"),
         description=metadata.get("description"),
         conversation=(lambda: _asked(asked)) if asked is not None else None,
-        apart=above is not None and above.agent.subject == _MANUAL,
+        apart=route is not None or (above is not None and above.agent.subject == _MANUAL),
         subject=_MANUAL,
     )
     step = AgentStep(recorder, _TARGET, _NOTHING, run, here)

@@ -14,6 +14,7 @@ from nexus_otel import config
 from nexus_otel._guard import guard, report
 from nexus_otel.engine import scope
 from nexus_otel.engine.inner import Seen, completed, remarked
+from nexus_otel.engine.limits import AgentGuardError, exceeded, limits_of
 from nexus_otel.engine.run import Run, given_run
 from nexus_otel.engine.runs import Runs
 from nexus_otel.engine.steps import SilentStep, Step
@@ -30,10 +31,10 @@ from nexus_otel.genai.operations import (
     InferenceResult,
     Outcome,
     Remark,
-    Result,
     Retrieval,
     RetrievalResult,
     Retry,
+    RetryResult,
     ToolCall,
     ToolResult,
 )
@@ -61,17 +62,27 @@ class ModelStep(Step):
         self._inner: Sequence[Seen] = ()
         self._remarks: Sequence[InferenceResult] = ()
 
-    def begin(self, here: Context) -> Step | SilentStep:
-        """Find the run, start the span; returns the step that the call is made in."""
+    def begin(self, here: Context, around: Context | None = None) -> Step | SilentStep:
+        """Find the run, start the span; returns the step that the call is made in.
+
+        Args:
+            here: The context of the call.
+            around: The same without the span that another instrumentation made for it, if one did.
+        """
         operation, call = self.operation, self.call
+        around = around or here
         if not call.tapped and self._may_join(here):
             self._read()
             if self._conversation is not None:
                 with _FINDING:
-                    self.place = runs.join(self.recorder, operation, self._conversation, here)
+                    self.place = runs.join(self.recorder, operation, self._conversation, around)
+        self._check(here)
         parent = here if self.place is None else self.place.context
         if operation.traces_itself:
-            self._context = scope.owned(here, get_current_span(parent), self, claims=False)
+            theirs = get_current_span(parent if around is here else here)
+            self._context = scope.owned(here, theirs, self, claims=False)
+            if self.place is not None and around is not here:
+                self.recorder.link(self.place.run.span, theirs)
         else:
             self._start(parent, here)
             if self.place is None and not (self.span.is_recording() or self._is_wanted):
@@ -87,8 +98,21 @@ class ModelStep(Step):
         if self.operation.embeds:
             return False
         if (given := given_run(here)) is not None:
-            return given.span.is_recording()
+            return given.span.is_recording() or limits_of(here, config.current()).any
         return config.current().infer_runs and (self.operation.offers_tools or len(runs) > 0)
+
+    def _check(self, here: Context) -> None:
+        """Refuse a call that its run must not make any more.
+
+        Raises:
+            AgentGuardError: A limit of the run is reached.
+        """
+        if self.place is None:
+            return
+        error = exceeded(self.place.run, limits_of(here, config.current()))
+        if error is not None:
+            runs.refuse(self.place, error)
+            raise error
 
     @property
     def _is_wanted(self) -> bool:
@@ -148,6 +172,7 @@ class ModelStep(Step):
         return self.recorder.measures
 
     def _end(self, result: InferenceResult | None, outcome: Outcome) -> None:
+        self._context = None  # it names this step as owner: a cycle, which only the garbage collector would end
         if self.call.tapped and (self.span.is_recording() or self.recorder.hands_on):
             self._read()
         operation = self.operation
@@ -173,7 +198,7 @@ class InnerStep(ModelStep):
         super().__init__(recorder, target, call, operation)
         self._owner = owner
 
-    def begin(self, here: Context) -> Step | SilentStep:  # noqa: ARG002 - the owner has the context
+    def begin(self, here: Context, around: Context | None = None) -> Step | SilentStep:  # noqa: ARG002 - the owner's
         """Read what the owner does not know."""
         if not self._owner.was_told and (self._owner.span.is_recording() or self._owner.place is not None):
             self._read()
@@ -294,7 +319,7 @@ class BatchStep(Step):
 
 
 class RetryStep(Step):
-    """The wait of a provider's SDK between two tries of a model call."""
+    """The wait of a provider's SDK between two tries of a model call, or the choice of how long it will be."""
 
     __slots__ = ("_owner", "_retry")
 
@@ -303,9 +328,10 @@ class RetryStep(Step):
         self._owner = owner
         self._retry = retry
 
-    def _end(self, _result: Result | None, outcome: Outcome) -> None:
+    def _end(self, result: RetryResult | None, outcome: Outcome) -> None:
         if outcome.failure is None and not self._owner.ended:
-            self._owner.recorder.retry(self._owner.span, self._retry, self.elapsed_s)
+            wait_s = self.elapsed_s if result is None else result.wait_s
+            self._owner.recorder.retry(self._owner.span, self._retry, wait_s)
 
 
 def begin(recorder: Recorder, target: Target, call: Call, here: Context | None = None) -> Step | SilentStep | None:
@@ -316,11 +342,16 @@ def begin(recorder: Recorder, target: Target, call: Call, here: Context | None =
         target: What is called.
         call: The call.
         here: Its context, where that is not the current one.
+
+    Raises:
+        AgentGuardError: A limit was set, and the run of this model call has reached it.
     """
     try:
         return _begin(recorder, target, call, otel_context.get_current() if here is None else here)
     except BadCallError:
         return None
+    except AgentGuardError:
+        raise  # asked for: the call must not be made
     except Exception as error:  # noqa: BLE001 - ours: the call is made all the same
         report(f"reading a call of {target.name}", error)
         return None
@@ -379,10 +410,12 @@ def _model_step(
 ) -> Step | SilentStep | None:
     owner = _owner(here)
     if owner is None or (isinstance(owner, ModelStep) and owner.operation.embeds != operation.embeds):
-        if scope.foreign_owner(here):
+        around = scope.around(here, call.other)
+        foreign = scope.foreign_owner(here)
+        if foreign and around is here:
             return None
-        operation.traces_itself = operation.traces_itself or call.yields
-        return ModelStep(recorder, target, call, operation).begin(here)
+        operation.traces_itself = operation.traces_itself or call.yields or foreign
+        return ModelStep(recorder, target, call, operation).begin(here, around)
     if isinstance(owner, ModelStep) and owner.recorder is not recorder:
         return InnerStep(recorder, target, call, operation, owner).begin(here)
     return None

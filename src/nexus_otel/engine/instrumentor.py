@@ -17,6 +17,7 @@ from nexus_otel import config
 from nexus_otel._guard import guard, logger, new_lock, note_once, quietly
 from nexus_otel._imports import when_imported
 from nexus_otel.engine import _bootstrap_importlib as frames
+from nexus_otel.engine.copies import classes_of, holders, still_held
 from nexus_otel.engine.driver import begin
 from nexus_otel.engine.generators import inside
 from nexus_otel.engine.overrides import Overrides
@@ -30,19 +31,32 @@ Begin = Callable[[], Step | SilentStep | None]
 
 
 class Replacement:
-    """An attribute of a class that is replaced, and can be put back."""
+    """An attribute of a class that is replaced, and can be put back.
 
-    def __init__(self, owner: Any, name: str, ours: Any) -> None:
+    Args:
+        owner: The class, or the module of a function.
+        name: Of the attribute.
+        original: What is put back.
+        ours: What takes its place.
+    """
+
+    def __init__(self, owner: Any, name: str, original: Any, ours: Any) -> None:
         self._owner = owner
-        self._name = name
-        self._original = owner.__dict__[name]
+        self.original = original
         self._ours = ours
+        self.name = name
         setattr(owner, name, ours)
 
-    def undo(self) -> None:
-        """Put the original back; where another wrapper sits on ours, ours stays beneath it and does nothing."""
-        if self._owner.__dict__.get(self._name) is self._ours:
-            setattr(self._owner, self._name, self._original)
+    def undo(self, classes: list[type]) -> None:
+        """Put the original back; where another wrapper sits on ours, ours stays beneath it and does nothing.
+
+        Args:
+            classes: The library's; those that took ours over have the original instead.
+        """
+        if self._owner.__dict__.get(self.name) is self._ours:
+            setattr(self._owner, self.name, self.original)
+        for one in holders(classes, self.name, self.original):
+            setattr(one, self.name, self.original)
 
 
 class Instrumentor:
@@ -50,7 +64,7 @@ class Instrumentor:
 
     Attributes:
         package: The distribution, for versions in messages.
-        requires: Requirements, as `instrumentation_dependencies` returns them.
+        requires: Ranges of versions, as `instrumentation_dependencies` returns them: a version is in one of them.
         targets: The methods that are wrapped.
         replacements: What is replaced besides.
     """
@@ -76,7 +90,7 @@ class Instrumentor:
         return type(self)._recorder is not None
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Return the requirements on the library."""
+        """Return the requirements on the library, any of which is enough."""
         return self.requires
 
     def instrument(
@@ -113,18 +127,20 @@ class Instrumentor:
         if tracer_provider is not None:
             _follow(tracer_provider)
         for module in dict.fromkeys(each.module for each in cls._everything()):
-            when_imported(module, partial(cls._bind, module, generation))
+            late = module in sys.modules
+            when_imported(module, partial(cls._bind, name=module, generation=generation, late=late))
         for root in dict.fromkeys(target.module.partition(".")[0] for target in cls._placed):
-            when_imported(root, lambda loaded: cls._look(loaded, generation))
+            when_imported(root, partial(cls._look, generation=generation))
 
     def uninstrument(self, **_more: Any) -> None:
         """Take everything off again; the library has its very own objects back."""
         cls = type(self)
         with cls._lock:
             cls._recorder = None
+            classes = cls._classes() if cls._in_place else []
             for replacement in reversed(cls._in_place):
                 with guard("taking a wrapper off"):
-                    replacement.undo()
+                    replacement.undo(classes)
             cls._in_place.clear()
 
     @classmethod
@@ -132,7 +148,18 @@ class Instrumentor:
         return [*cls._placed, *cls.replacements]
 
     @classmethod
-    def _bind(cls, name: str, generation: int, module: Any) -> None:
+    def still_held(cls) -> list[str]:
+        """Return where else in the library the functions are that ours replaced: what is called there is not seen."""
+        library = cls._everything()[0].module.partition(".")[0]
+        return still_held(library, [replacement.original for replacement in cls._in_place])
+
+    @classmethod
+    def _classes(cls) -> list[type]:
+        roots = dict.fromkeys(each.module.partition(".")[0] for each in cls._everything())
+        return [one for root in roots for one in classes_of(root)]
+
+    @classmethod
+    def _bind(cls, module: Any, *, name: str, generation: int, late: bool) -> None:
         """Put in place what belongs to the module `name`; it may say another name of itself (CrewAI 1.15's do)."""
         with cls._lock:
             if cls._recorder is None or generation != cls._generation:
@@ -140,14 +167,15 @@ class Instrumentor:
             version = version_of(cls.package, name)
             mine = [each for each in cls._everything() if each.module == name]
             there = [each for each in mine if belongs(each, version)]
-            missing = [each for each in there if not cls._place(module, each)]
+            classes = classes_of(name.partition(".")[0]) if late else []
+            missing = [each for each in there if not cls._place(module, each, classes)]
         told = [each for each in missing if isinstance(each, Target) and not each.optional]
         if told:
             _missing(cls.package, version, [f"{name}.{_gone(module, each.name)}" for each in told])
 
     @classmethod
-    def _place(cls, module: Any, what: Target | Swap) -> bool:
-        """Put one thing in place; returns whether the library has it."""
+    def _place(cls, module: Any, what: Target | Swap, classes: list[type]) -> bool:
+        """Put one thing in place, and where the classes given took it over; returns whether the library has it."""
         owner_name, _, name = what.name.rpartition(".")
         owner = getattr(module, owner_name, None) if owner_name else module
         original = owner.__dict__.get(name) if owner is not None else None
@@ -155,7 +183,9 @@ class Instrumentor:
             return False
         make = partial(cls._wrapper, what) if isinstance(what, Target) else what.make
         with guard(f"wrapping {what.name}"):
-            cls._in_place.append(Replacement(owner, name, make(original)))
+            cls._in_place.append(Replacement(owner, name, original, make(original)))
+            for one in holders(classes, name, original):
+                cls._in_place.append(Replacement(one, name, original, make(original)))
             if isinstance(what, Target) and what.overridden:
                 cls._in_place.append(Overrides(owner, name, make))
         return True
@@ -170,12 +200,12 @@ class Instrumentor:
         wanted = [target.module for target in mine if not target.optional and belongs(target, version)]
         if gone := [module for module in dict.fromkeys(wanted) if not _has(root, module)]:
             _missing(cls.package, version, gone)
-        elif version is not None and any(_beyond(each, version) for each in cls.requires):
+        elif version is not None and _beyond(cls.requires, version):
             logger.warning(
                 "nexus-otel: %s %s is newer than is known (%s); %s and others are recorded if they are as they were",
                 cls.package,
                 version,
-                "; ".join(cls.requires),
+                " or ".join(cls.requires),
                 f"{cls._placed[0].module}.{cls._placed[0].name}",
             )
 
@@ -197,7 +227,7 @@ class Binding:
         self._recorder = recorder
         self.target = target
         self._is_active = is_active
-        self._yields: bool | None = None
+        self._others: tuple[str | None, bool] | None = None
 
     def around(self, original: Any) -> Any:
         """Return what takes the place of a method."""
@@ -217,9 +247,9 @@ class Binding:
     def _begin(self, call: Call) -> Step | SilentStep | None:
         if not self._is_active():
             return None
-        if self._yields is None:
-            self._yields = self._meets_another(call)
-        call.yields = self._yields
+        if self._others is None:
+            self._others = self._meets_another(call)
+        call.other, call.yields = self._others
         return begin(self._recorder(), self.target, call)
 
     def _prepare(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> tuple[Any, Begin]:
@@ -234,11 +264,11 @@ class Binding:
             return target.deferred(start, value) if target.deferred is not None else value
         return value
 
-    def _meets_another(self, call: Call) -> bool:
-        """Whether another instrumentation wraps the same method and ours is to make no model span beside it."""
-        other = quietly(other_wrapper, type(call.instance), self.target.name.rpartition(".")[2])
+    def _meets_another(self, call: Call) -> tuple[str | None, bool]:
+        """Return another instrumentation that wraps the same method, and whether ours makes no model span beside it."""
+        other: str | None = quietly(other_wrapper, type(call.instance), self.target.name.rpartition(".")[2])
         if other is None:
-            return False
+            return None, False
         mode = config.current().on_conflict
         note_once(
             f"conflict with {other}",
@@ -248,7 +278,7 @@ class Binding:
             mode,
             "its model spans stand beside ours" if mode == "both" else "ours are left out",
         )
-        return mode == "yield"
+        return other, mode == "yield"
 
 
 _VENDORS: Final = (
@@ -315,7 +345,7 @@ def _has(root: Any, module: str) -> bool:
     return True
 
 
-def _beyond(requirement: str, version: str) -> bool:
-    """Whether a version is above the range of a requirement; below it the table knows what there was."""
-    limit = re.search(r"<\s*([\d.]+)", requirement)
-    return limit is not None and release(version) >= release(limit[1])
+def _beyond(requirements: Collection[str], version: str) -> bool:
+    """Whether a version is above the ranges of all requirements; below them the table knows what there was."""
+    limits = [re.search(r"<\s*([\d.]+)", requirement) for requirement in requirements]
+    return bool(limits) and all(limit is not None and release(version) >= release(limit[1]) for limit in limits)

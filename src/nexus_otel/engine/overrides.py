@@ -55,7 +55,12 @@ class Overrides:
         ours._self_placed_by = self
         setattr(kind, self._name, ours)
 
-    def undo(self) -> None:
+    @property
+    def original(self) -> Any:
+        """Nothing that anybody else can hold: the methods are each class's own."""
+        return self
+
+    def undo(self, _classes: list[type]) -> None:
         """Put the originals back; what another wrapped meanwhile stays as it is."""
         for kind in dict.fromkeys(_below(self._base)):
             ours: Any = kind.__dict__.get(self._name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import get_ident
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -71,6 +72,8 @@ class Run:
         given: Whether a library makes it and says when it ends; else it is inferred.
         waiting: Whether its model asked for tools, with ids or without, and has no answer yet.
         nested: The runs that are part of it.
+        recent: The names of the tools that its model asked for last.
+        leaving: Whether it ends with the calls that are under way: the instrumentation is off.
     """
 
     agent: AgentRun
@@ -98,7 +101,9 @@ class Run:
     closed: bool = False
     waiting: bool = False
     given: bool = False
+    leaving: bool = False
     nested: list[Run] = field(default_factory=list)
+    recent: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     task: Any = field(default_factory=this_task)
 
     def asked_for(self, call: ToolCall) -> Awaited | None:
@@ -124,6 +129,11 @@ class Run:
         """Count a tool call of this run, and of those that it is part of."""
         for run in self.upwards():
             run.totals.tool_calls += 1
+
+    @property
+    def resting(self) -> bool:
+        """Whether no model call of it, or of a run that is part of it, is under way."""
+        return self.in_flight <= 0 and all(nested.closed or nested.resting for nested in self.nested)
 
     def upwards(self) -> Iterator[Run]:
         """Yield this run and those it is part of."""
@@ -193,9 +203,14 @@ def has_agent(ambient: Context) -> bool:
     return attributes is not None and attributes.get(semconv.OPERATION) == semconv.INVOKE_AGENT
 
 
+_INSTRUCTING: Final = frozenset({"system", "developer"})
+
+
 def signature_of(conversation: Conversation) -> int:
-    """Return what tells one agent from another: its instructions and tools."""
-    system = tuple(str(part.get("content")) for part in conversation.system)
+    """Return what tells one agent from another: its instructions, given apart or as the first messages, and tools."""
+    first = itertools.takewhile(lambda message: message.role in _INSTRUCTING, conversation.messages or ())
+    parts = itertools.chain(conversation.system, *(message.parts for message in first))
+    system = tuple(str(part.get("content")) for part in parts)
     return hash((system, tuple(str(tool.get("name")) for tool in conversation.tools)))
 
 

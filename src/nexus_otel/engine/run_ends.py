@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import weakref
 from collections import deque
 from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from nexus_otel._guard import guard, note_once
+from nexus_otel._guard import guard
 from nexus_otel.engine.driver import runs
+from nexus_otel.engine.seen import Seen
 from nexus_otel.genai.metadata import stamp
 
 _ENDING: Final = guard("ending the runs under a span")
 _STAMPING: Final = guard("setting the metadata of a span")
-_joined: weakref.WeakSet[Any] = weakref.WeakSet()
+_joined: Final = Seen()
 
 
 class RunEnds(SpanProcessor):
@@ -40,13 +40,12 @@ class RunEnds(SpanProcessor):
 
 
 def join(provider: Any) -> RunEnds | None:
-    """Add the processor to a provider that somebody else made, once; None where that is done or cannot be."""
-    if provider in _joined:
+    """Add the processor to a provider that somebody else made, once; None where that is done or cannot be.
+
+    On a provider that takes none, a run ends with its last answer, when it is idle, or with the process.
+    """
+    if not hasattr(provider, "add_span_processor") or not _joined.first(provider):
         return None
-    if not hasattr(provider, "add_span_processor"):
-        note_once("provider", "nexus-otel: %s takes no span processors", type(provider).__name__)
-        return None
-    _joined.add(provider)
     ends = RunEnds()
     provider.add_span_processor(ends)
     return ends

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from opentelemetry.trace import Link
 from nexus_otel import config, semconv
 from nexus_otel._guard import guard, new_lock, note_once
 from nexus_otel.engine.given import GivenRuns
+from nexus_otel.engine.limits import stopped
 from nexus_otel.engine.run import (
     Awaited,
     Place,
@@ -45,6 +46,7 @@ from nexus_otel.genai.operations import (
     AgentResult,
     AgentRun,
     Conversation,
+    Failure,
     Inference,
     InferenceResult,
     Outcome,
@@ -202,6 +204,7 @@ class Runs:
     def _links(self, request: Request) -> list[Link]:
         """Return a link to the finished run that this conversation went on from, if it is remembered."""
         keys: list[Any] = [("call", answer.get("id")) for answer in request.answers]
+        keys.append(("response", request.conversation.continues))
         keys += [("prefix", prefix) for prefix in reversed(request.prefixes[:-1])]
         elsewhere = self._table.awaiting(str(answer.get("id")) for answer in request.answers)
         found = elsewhere[0].span.get_span_context() if elsewhere else self._table.finished(keys)
@@ -227,6 +230,15 @@ class Runs:
             if not awaited.executed:
                 with guard("deriving a tool span"):
                     derive(run, awaited, answer, now_ns)
+
+    def refuse(self, place: Place, error: BaseException) -> None:
+        """Take it that a call was not made: a guard stopped its run, which has failed for it."""
+        with self._lock:
+            for above in place.run.upwards():
+                above.totals.steps -= 1
+            if not place.aside:
+                place.run.in_flight -= 1
+            place.run.failed, place.run.resumable = Failure(type(error).__name__, str(error)), True
 
     # -- a model call ends ---------------------------------------------------------------------------------------------
 
@@ -267,6 +279,7 @@ class Runs:
                 run.resumable = True
             elif not run.waiting and run.in_flight <= 0 and not run.given:
                 self._close(run, None)
+            self._leave(run.upwards())
 
     def _take(self, run: Run, conversation: Conversation | None, result: InferenceResult, now_ns: int) -> None:
         run.totals.finish_reasons = result.finish_reasons
@@ -274,6 +287,8 @@ class Runs:
             run.tools = {str(tool.get("name")): tool.get("parameters") for tool in conversation.tools}
         self._table.respond(run, result.id)
         run.answered = extended(run.prefix, result.output[0]) if result.output else 0
+        for above in run.upwards():
+            above.recent.extend(asked.name for asked in result.calls)
         for asked in result.calls:
             if asked.id is not None:
                 known = asked.name in run.tools if run.tools else None
@@ -340,6 +355,8 @@ class Runs:
             for nested in run.nested:
                 self._close(nested, "parent")
             self._given.close(run, result, outcome)
+        if run.parent is None:
+            stopped.forget(run.span.get_span_context().trace_id)
 
     # -- ending runs ---------------------------------------------------------------------------------------------------
 
@@ -354,6 +371,8 @@ class Runs:
         end_ns = max(run.last_ns, run.start_ns)
         outcome = Outcome(run.failed, None, duration_s=(end_ns - run.start_ns) / 1e9, end_ns=end_ns)
         run.recorder.end_agent(run.span, run.agent, run.totals, outcome)
+        if run.parent is None:
+            stopped.forget(run.span.get_span_context().trace_id)
 
     def close_under(self, span_id: int) -> None:
         """End the runs whose ambient parent has ended."""
@@ -370,8 +389,21 @@ class Runs:
                 if run.last_ns < limit_ns and run.in_flight <= 0:
                     self._close(run, "idle")
 
+    def close_resting(self) -> None:
+        """End every open run, those with calls under way when these have ended: the instrumentation is taken off."""
+        with self._lock:
+            open_now = list(self._table) if self._pid == os.getpid() else []
+            for run in open_now:
+                run.leaving = True
+            self._leave(open_now)
+
+    def _leave(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            if run.leaving and run.resting:
+                self._close(run, "exit")
+
     def close_all(self) -> None:
-        """End every open run: the process ends, or the instrumentation is taken off."""
+        """End every open run: the process ends."""
         with self._lock:
             if self._pid != os.getpid():
                 self._check_process()

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context, create_key
-from opentelemetry.trace import INVALID_SPAN, Span, get_current_span, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, get_current_span, set_span_in_context
 
 from nexus_otel import semconv
 from nexus_otel._guard import quietly
@@ -37,6 +37,26 @@ def suppressed(context: Context) -> bool:
 def foreign_owner(context: Context) -> bool:
     """Whether an official GenAI instrumentation owns the model call of this context."""
     return context.get(_GENAI_KEY) is not None
+
+
+def around(context: Context, other: str | None) -> Context:
+    """Return the context of a call without the span that another instrumentation of the same method made for it.
+
+    Each call would otherwise seem to be in a place of its own, and no two of them in one run.
+
+    Args:
+        context: That in which the call reaches us.
+        other: The module of the other instrumentation; its spans have the scope of its package.
+
+    Returns:
+        `context` itself where the current span is none of the other's.
+    """
+    span = get_current_span(context)
+    name = getattr(getattr(span, "instrumentation_scope", None), "name", None)
+    if other is None or not name or not f"{other}.".startswith(f"{name}."):
+        return context
+    parent = getattr(span, "parent", None)
+    return set_span_in_context(NonRecordingSpan(parent) if parent is not None else INVALID_SPAN, context)
 
 
 def runs_tool(context: Context, name: str) -> bool:

@@ -71,13 +71,44 @@ def is_stream(value: Any) -> bool:
 
 def observe_stream(step: ModelStep, stream: Any) -> None:
     """See to it that the events of a stream are folded, and that the step ends with it."""
-    watch = Watch(step)
-    iterator = stream._iterator
-    # the iterator goes with the stream: were it held by the response, dropping the stream would not close it
-    reference = quietly(weakref.ref, iterator) or (lambda: None)
-    stream._iterator = watched(iterator, watch)
-    weakref.finalize(stream, watch.stopped, ABANDONED).atexit = False
-    Closing(stream.response, lambda: watch.closing(reference()))
+    _Reading(Watch(step), stream)
+
+
+def hide(stream: Any, hidden: Callable[[Any], bool]) -> None:
+    """Let the caller have a stream without some of its events; our watch sees them all."""
+    kind = _VisibleAsync if hasattr(stream._iterator, "__anext__") else _Visible
+    stream._iterator = kind(stream._iterator, hidden)
+
+
+class _Visible:
+    """The events of a stream but for those that are hidden."""
+
+    def __init__(self, iterator: Any, hidden: Callable[[Any], bool]) -> None:
+        self._iterator = iterator
+        self._hidden = hidden
+
+    def __iter__(self) -> _Visible:
+        return self
+
+    def __next__(self) -> Any:
+        while quietly(self._hidden, event := next(self._iterator)):
+            pass
+        return event
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._iterator, name)
+
+
+class _VisibleAsync(_Visible):
+    """The same, async."""
+
+    def __aiter__(self) -> _VisibleAsync:
+        return self
+
+    async def __anext__(self) -> Any:
+        while quietly(self._hidden, event := await anext(self._iterator)):
+            pass
+        return event
 
 
 class Closing:
@@ -110,6 +141,48 @@ class Closing:
         """Take our methods off the response."""
         for name in names:
             vars(self.response).pop(name, None)
+
+
+class _Reading(Closing):
+    """The watch over a response that is read by a stream."""
+
+    def __init__(self, watch: Watch, stream: Any) -> None:
+        self._watch = watch
+        self._begin(stream)
+        super().__init__(stream.response, self._closed)
+
+    def _begin(self, stream: Any) -> None:
+        iterator = stream._iterator
+        # the iterator goes with the stream: were it held by the response, dropping the stream would not close it
+        self._iterator = quietly(weakref.ref, iterator) or (lambda: None)
+        stream._iterator = watched(iterator, self._watch)
+        self._dropped = weakref.finalize(stream, self._watch.stopped, ABANDONED)
+        self._dropped.atexit = False
+
+    def pass_to(self, stream: Any) -> None:
+        """Watch another stream in the place of the first, which nobody reads."""
+        self._dropped.detach()
+        self._begin(stream)
+
+    def _closed(self) -> None:
+        self._watch.closing(self._iterator())
+
+
+def observe_streams(original: Callable[..., None]) -> Callable[..., None]:
+    """Return the `__init__` of streams that passes the watch on to a stream made of a response that has one.
+
+    The stream helpers of anthropic before 0.43 do not read the stream that the request returned, but make another.
+    """
+
+    @functools.wraps(original)
+    def init(stream: Any, *args: Any, **kwargs: Any) -> None:
+        original(stream, *args, **kwargs)
+        with guard("passing the watch over a response on"):
+            reading = getattr(vars(stream.response).get("close"), "__self__", None)
+            if isinstance(reading, _Reading):
+                reading.pass_to(stream)
+
+    return init
 
 
 # -- raw responses -----------------------------------------------------------------------------------------------------

@@ -123,11 +123,19 @@ at_end: Final[list[Callable[[], None]]] = []
 
 def end_open() -> None:
     """End what is still open besides runs, streams first: the process ends."""
-    for watch in list(_open):
+    for watch in _all_open():
         with guard("ending an open stream"):
             watch.stopped(ABANDONED)
     for end in at_end:
         end()
+
+
+def _all_open() -> list[Watch]:
+    while True:
+        try:
+            return list(_open)
+        except RuntimeError:  # another thread began or ended one meanwhile
+            continue
 
 
 class _Seen:

@@ -63,7 +63,9 @@ class Scan:
         marked: The traces with one of the needles, or with a span that did not end.
     """
 
-    def __init__(self, home: Path, pid: int | None = None, needles: Sequence[bytes] = ()) -> None:
+    def __init__(
+        self, home: Path | None, pid: int | None = None, needles: Sequence[bytes] = (), files: Sequence[Path] = ()
+    ) -> None:
         self._ended: dict[bytes, Place] = {}
         self._processes: dict[Owner | None, _Process] = defaultdict(_Process)
         self._keys: dict[bytes, list[bytes]] = {}
@@ -73,10 +75,12 @@ class Scan:
         self.foreign: list[str] = []
         self.newest: dict[bytes, int] = {}
         self.marked: set[bytes] = set()
-        for folder in store_folders(home):
+        for folder in store_folders(home) if home is not None else ():
             for path in segments(folder):
                 if pid is None or path.stem.split("-")[2:3] == [str(pid)]:
                     self._read(path)
+        for path in files:
+            self._read(path)
         self._group()
 
     # -- the pass ------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from nexus_otel import config
 from nexus_otel._guard import guard, note_once
 from nexus_otel.config import Settings
+from nexus_otel.export import pace
 from nexus_otel.export.owner import after_fork
 from nexus_otel.export.retention import Kept
 from nexus_otel.export.segment import BEGIN, SPANS, Header, Target, new_header, pack
@@ -32,6 +34,8 @@ _OPEN_BYTES: Final = 262_144
 """How many begin records, and how large, are written anew into the segments that follow."""
 _QUEUE_BYTES: Final = 64 * 1024 * 1024
 _MEGABYTE: Final = 1024 * 1024
+_HUNG_S: Final = 1.0
+"""How long a write of another thread is waited for by who wants everything written."""
 
 SpanKey = tuple[int, int]
 """Trace id and span id."""
@@ -45,21 +49,45 @@ class HasTarget(Protocol):
 
 
 class _Turn:
-    """A lock that knows its holder, for a finalizer may record a span in the middle of a write."""
+    """A lock that knows its holder, for a finalizer may record a span in the middle of a write, and since when."""
 
-    __slots__ = ("_holder", "_lock")
+    __slots__ = ("_holder", "_lock", "_since")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._holder = 0
+        self._since = 0.0
+
+    def take(self, limit_s: float) -> bool:
+        """Take it, unless its holder makes no progress for `limit_s` seconds, counted from the holder's last step."""
+        asked = time.monotonic()
+        while not self._lock.acquire(blocking=False):
+            left = (self._since or asked) + limit_s - time.monotonic()
+            if left <= 0:
+                return False
+            if self._lock.acquire(timeout=left):
+                break
+        self._holder = get_ident()
+        self.step()
+        return True
+
+    def step(self) -> None:
+        """Say that its holder makes progress."""
+        self._since = time.monotonic()
+
+    def give(self) -> None:
+        """Give it back."""
+        self._holder = 0
+        self._since = 0.0
+        self._lock.release()
 
     def __enter__(self) -> None:
         self._lock.acquire()
         self._holder = get_ident()
+        self.step()
 
     def __exit__(self, *_error: object) -> None:
-        self._holder = 0
-        self._lock.release()
+        self.give()
 
     @property
     def is_mine(self) -> bool:
@@ -85,13 +113,14 @@ class Spool:
         self.dropped = 0
         self._unsaid = 0
         self.settings = settings
-        self._mode = settings.durability
+        self._is_batch = settings.durability == "batch"
         self._pid = os.getpid()
         self._open: dict[SpanKey, bytes] = {}
         self._inherited: frozenset[SpanKey] = frozenset()
         kept = Kept(settings.store_keep_days, int(settings.store_max_mb * _MEGABYTE))
         in_memory = settings.durability == "memory"
         self._writer = Writer(Plan(self.home, header, lambda: list(self._open.values()), kept, in_memory))
+        self._pace = self._writer.pace
         self._renew()
         after_fork(self._forked)
 
@@ -152,23 +181,33 @@ class Spool:
         return key in self._inherited
 
     def flush(self) -> None:
-        """Write what waits for the thread."""
-        with self._turn:
-            self._write_queue()
+        """Write what waits for the thread, unless the disk hangs."""
+        if self._takes_turn():
+            try:
+                self._write_queue()
+            finally:
+                self._turn.give()
 
     def close(self) -> None:
-        """Write everything and let go of the segment; a later record opens another."""
-        with self._turn:
-            self._write_queue()
-            self._writer.close(seal=not self._open)
+        """Write everything and let go of the segment, unless the disk hangs; a later record opens another."""
+        if self._takes_turn():
+            try:
+                self._write_queue()
+                self._writer.close(seal=not self._open)
+            finally:
+                self._turn.give()
 
     # -- records on no disk ----------------------------------------------------------------------------
 
     def in_memory(self) -> tuple[int, list[bytes]]:
         """Return the records that no disk took, and the number of the first."""
-        with self._turn:
+        if not self._takes_turn():
+            return 0, []
+        try:
             memory = self._writer.memory
             return memory.taken, list(memory.records)
+        finally:
+            self._turn.give()
 
     def forget(self, upto: int) -> None:
         """Let go of the records in memory before number `upto`."""
@@ -179,27 +218,40 @@ class Spool:
 
     def _renew(self) -> None:
         self._turn = _Turn()
+        self._starting = threading.Lock()
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
+    def _takes_turn(self) -> bool:
+        taken = self._turn.take(_HUNG_S)
+        if not taken:
+            note_once("waiting for a disk that hangs", "nexus-otel: the disk hangs; records wait in memory")
+        return taken
+
     def _put(self, record: bytes) -> None:
         if self._pid != os.getpid():
             self._forked()
-        if self._mode == "batch" or self._turn.is_mine:
+        if not self._write_at_once(record):
             self._enqueue(record)
-            return
-        with self._turn:
+
+    def _write_at_once(self, record: bytes) -> bool:
+        """Write a record here and now; False when that would make the caller wait for a slow disk."""
+        turn, behind = self._turn, self._pace
+        if self._is_batch or behind.is_behind or turn.is_mine or not turn.take(pace.SLOW_S):
+            return False
+        try:
+            if behind.is_behind:  # by the write that was waited for
+                return False
+            if self._queue:
+                self._write_queue()
             self._writer.write((record,))
             if self._queue:
                 self._write_queue()
-            if self._writer.slow:
-                self._mode = "batch"
-                note_once(
-                    "writing to a slow disk",
-                    "nexus-otel: a write took over 50 ms; records are written on a thread",
-                )
+        finally:
+            turn.give()
+        return True
 
     def _enqueue(self, record: bytes) -> None:
         if self._queued_bytes > _QUEUE_BYTES:
@@ -213,7 +265,9 @@ class Spool:
             self._start()
 
     def _start(self) -> None:
-        with self._turn:
+        if not self._starting.acquire(blocking=False):  # by another thread, or by this one, before a finalizer
+            return
+        try:
             if self._thread is not None:
                 return
             thread = threading.Thread(target=_write_often, args=(weakref.ref(self), self._stop), name="nexus-spool")
@@ -221,10 +275,12 @@ class Spool:
             try:
                 thread.start()
             except RuntimeError:  # the interpreter is ending
-                self._write_queue()
+                self.flush()
                 return
             self._thread = thread
             atexit.register(_flush, weakref.ref(self))
+        finally:
+            self._starting.release()
 
     def _write_queue(self) -> None:
         """Write what is queued, about a megabyte at a time; the turn is ours."""
@@ -239,6 +295,7 @@ class Spool:
             size += len(records[-1])
             if size >= _MEGABYTE or not self._queue:
                 self._writer.write(records)
+                self._turn.step()
                 records, size = [], 0
 
     def _forked(self) -> None:

@@ -33,9 +33,7 @@ class SpoolLogExporter(_LogExporter):  # type: ignore[misc]
 
     def export(self, batch: Sequence[Any]) -> Any:
         with guard("recording log events"):
-            from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
-
-            self._spool.append(LOGS, encode_logs(batch).SerializeToString())
+            self._spool.append(LOGS, _encoded(batch))
             return _LogResult.SUCCESS
         return _LogResult.FAILURE
 
@@ -46,6 +44,24 @@ class SpoolLogExporter(_LogExporter):  # type: ignore[misc]
     def shutdown(self) -> None:
         """Leave the spool open: the spans' processor closes it."""
         self._spool.flush()
+
+
+def _encoded(batch: Sequence[Any]) -> bytes:
+    """Return log records as a request; an event without a body has none.
+
+    The SDK's encoder (1.45) writes an empty value there, which receivers in Rust refuse in JSON (opentelemetry-rust
+    issue 3598), with everything else in the request.
+    """
+    from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+
+    request = encode_logs(batch)
+    for around in request.resource_logs:
+        for scoped in around.scope_logs:
+            for record in scoped.log_records:
+                if record.body.WhichOneof("value") is None:
+                    record.ClearField("body")
+    encoded: bytes = request.SerializeToString()
+    return encoded
 
 
 class SpoolMetricExporter(MetricExporter):

@@ -16,6 +16,7 @@ import orjson
 
 from nexus_otel._guard import guard, note_once
 from nexus_otel._private import make_private
+from nexus_otel.export import pace
 from nexus_otel.export.places import (
     is_remote,
     make_stand_in,
@@ -26,8 +27,6 @@ from nexus_otel.export.segment import NOTE, SEALED, Header, lock, pack, segment_
 
 ROTATE_BYTES: Final = 4 * 1024 * 1024
 MEMORY_BYTES: Final = 32 * 1024 * 1024
-SLOW_S: Final = 0.05
-"""A write that takes longer makes the process write on a thread."""
 _RETRY_S: Final = 30.0
 """How long a folder is left alone that could not be written to."""
 _LOOK_S: Final = 1.0
@@ -160,13 +159,18 @@ class Writer:
         self._rotate_at = ROTATE_BYTES
         self.segment: SegmentFile | None = None
         self.memory = Memory()
-        self.slow = 0
+        self.pace = pace.Pace()
 
     def write(self, records: Sequence[bytes]) -> None:
         """Write records; where no disk takes them, keep them in memory. Never raises OSError."""
         if self._plan.in_memory:
             self.memory.extend(records)
             return
+        begun = pace.now()
+        self._store(records)
+        self.pace.wrote(begun)
+
+    def _store(self, records: Sequence[bytes]) -> None:
         data = records[0] if len(records) == 1 else b"".join(records)
         for _place in self._retry_at:
             segment = self._current()
@@ -177,10 +181,9 @@ class Writer:
         self.memory.extend(records)
 
     def _appended(self, segment: SegmentFile, data: bytes) -> bool:
-        began = time.monotonic()
         try:
-            if began >= self._look_at:
-                self._look_at = began + _LOOK_S
+            if (now := time.monotonic()) >= self._look_at:
+                self._look_at = now + _LOOK_S
                 if segment.is_deleted:
                     raise FileNotFoundError(errno.ENOENT, "deleted while in use", str(segment.path))
             segment.append(data)
@@ -188,8 +191,6 @@ class Writer:
             self.close()
             self._give_up(self._place, error)
             return False
-        if time.monotonic() - began > SLOW_S:
-            self.slow += 1
         if segment.size >= self._rotate_at:
             self._rotate(segment)
         return True

@@ -23,10 +23,12 @@ class Message:
     Attributes:
         role: system, user, assistant, tool or the provider's own word.
         parts: Its parts, in order.
+        name: Of who said it, where a role has several.
     """
 
     role: str
     parts: Sequence[Part]
+    name: str | None = None
 
 
 @dataclass(slots=True)
@@ -124,6 +126,7 @@ class InferenceResult:
         output: One message per choice.
         calls: The tool calls asked for.
         attributes: Further span attributes.
+        failure: How it failed, where the library gives that as a value and raises nothing.
     """
 
     id: str | None = None
@@ -133,6 +136,7 @@ class InferenceResult:
     output: Sequence[Message] = ()
     calls: Sequence[AskedCall] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    failure: Failure | None = None
 
 
 @dataclass(slots=True)
@@ -270,6 +274,13 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryResult:
+    """How many seconds an SDK chose to wait, where the call is not the wait itself."""
+
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """A call whose items are runs of their own (`AgentRun.apart`), each in a trace of its own."""
 
@@ -288,7 +299,7 @@ class Remark:
 
 
 Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry | Batch | Remark
-Result = InferenceResult | ToolResult | AgentResult | RetrievalResult | DetailResult
+Result = InferenceResult | ToolResult | AgentResult | RetrievalResult | DetailResult | RetryResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +350,7 @@ class AgentTotals:
         steps: Model calls.
         tool_calls: Tool calls that were answered.
         input_tokens: Sum over the model calls, with `output_tokens`.
+        cost: US dollars, as far as prices are known.
         finish_reasons: Of the last model call.
         content: What the first model call was given and the last one answered, as it was captured there.
         closed_by: What ended it other than its last answer: idle, exit, parent, limit, or what its library says.
@@ -348,6 +360,7 @@ class AgentTotals:
     tool_calls: int = 0
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cost: float | None = None
     finish_reasons: tuple[str, ...] = ()
     content: dict[str, Any] = field(default_factory=dict)
     closed_by: str | None = None

@@ -17,6 +17,7 @@ from nexus_otel._guard import guard
 from nexus_otel.genai import attributes as of
 from nexus_otel.genai.completion import CompletionHook
 from nexus_otel.genai.content import Apart, Content, Redact, beside
+from nexus_otel.genai.ending import before_end
 from nexus_otel.genai.metrics import Meters
 from nexus_otel.genai.operations import (
     AgentRun,
@@ -141,6 +142,10 @@ class Recorder:
         """Start the span of a step that is neither a model's nor a tool's."""
         return self._tracer.start_span(operation.name, parent, SpanKind.INTERNAL, operation.attributes)
 
+    def link(self, span: Span, other: Span) -> None:
+        """Link a span to one of another instrumentation, which stands elsewhere."""
+        span.add_link(other.get_span_context())
+
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def end_inference(
@@ -171,6 +176,7 @@ class Recorder:
                 with _FINISHING:
                     self._finish(span, attributes, outcome)
         finally:
+            before_end(span)
             span.end()
         with _MEASURING:
             if self._meters.wanted:
@@ -203,7 +209,7 @@ class Recorder:
                 result.output, result.finish_reasons, with_reasons=self.content.finish_in_messages
             )
         captured = self.content.capture(values)
-        if self.content.on_events or self.content.event:
+        if (self.content.on_events or self.content.event) and not operation.embeds:
             details = of.inference_start(operation) | attributes
             content = self.content.structured(captured) if self.content.on_events else {}
             self._emit(semconv.DETAILS_EVENT, _DEBUG, span, details | content)
@@ -220,6 +226,7 @@ class Recorder:
                 if span.is_recording():
                     failed = self._tool(span, call, result, outcome)
         finally:
+            before_end(span, outcome.end_ns)
             span.end(outcome.end_ns)
         with _MEASURING:
             if self._meters.wanted and duration_s is not None:
@@ -253,6 +260,7 @@ class Recorder:
                     self._add_content(span, attributes, totals.content)
                     self._finish(span, attributes, outcome)
         finally:
+            before_end(span, outcome.end_ns)
             span.end(outcome.end_ns)
         with _MEASURING:
             if self._meters.wanted:
@@ -282,6 +290,7 @@ class Recorder:
                         )
                     self._finish(span, attributes, outcome)
         finally:
+            before_end(span)
             span.end()
         with _MEASURING:
             if self._meters.wanted and outcome.duration_s is not None:
@@ -298,6 +307,7 @@ class Recorder:
                         self._add_content(span, attributes, self.content.capture({semconv.OUTPUT: result.output}))
                     self._finish(span, attributes, outcome)
         finally:
+            before_end(span)
             span.end()
 
     def retry(self, span: Span, retry: Retry, wait_s: float) -> None:

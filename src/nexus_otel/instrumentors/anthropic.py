@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from nexus_otel.engine import stainless
 from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.native import keep_choice, remember_choice, silence_helper, silence_native
+from nexus_otel.engine.retries import retries
 from nexus_otel.engine.target import Swap, Target
-from nexus_otel.instrumentors._anthropic_requests import message_request, retry_request, tool_request
+from nexus_otel.instrumentors._anthropic_requests import message_request, tool_request
 from nexus_otel.instrumentors._anthropic_responses import MessageFold, failure, message_response, tool_response
 
 
@@ -30,11 +31,6 @@ def _messages(module: str, since: str = "", until: str = "", **methods: str) -> 
             )
 
 
-def _retries(owner: str) -> Target:
-    name = f"{owner}._sleep_for_retry"
-    return Target(module="anthropic._base_client", name=name, request=retry_request, since="0.50")
-
-
 def _tool(owner: str) -> Target:
     module = "anthropic.lib.tools._beta_functions"
     return Target(module=module, name=f"{owner}.call", request=tool_request, response=tool_response, since="0.68")
@@ -44,11 +40,12 @@ class AnthropicInstrumentor(Instrumentor):
     """Records the model calls of the Anthropic SDK, and the tools of its tool runner."""
 
     package = "anthropic"
-    requires = ("anthropic >= 0.51.0, < 3",)
+    requires = ("anthropic >= 0.40.0, < 3", "anthropic >= 0.51.0, < 3")
+    """Ours, and that of OpenTelemetry's own instrumentation (1.3b0): who looks for it finds it."""
     targets = (
         *_messages("anthropic.resources.messages.messages", since="0.41", parse="0.77"),
         *_messages("anthropic.resources.beta.messages.messages", stream="0.43", parse="0.73"),
-        *(_retries(owner) for owner in ("SyncAPIClient", "AsyncAPIClient")),
+        *retries("anthropic", since="0.50"),
         *(_tool(owner) for owner in ("BetaFunctionTool", "BetaAsyncFunctionTool")),
         *(each for module in ("anthropic.resources.messages", "anthropic.resources.beta.prompt_caching.messages")
           for each in _messages(module, until="0.41", parse="0.41")),
@@ -56,6 +53,8 @@ class AnthropicInstrumentor(Instrumentor):
     replacements = (
         Swap("anthropic._response", "APIResponse.parse", stainless.observe_parse),
         Swap("anthropic._response", "AsyncAPIResponse.parse", stainless.observe_parse),
+        Swap("anthropic._streaming", "Stream.__init__", stainless.observe_streams, until="0.43"),
+        Swap("anthropic._streaming", "AsyncStream.__init__", stainless.observe_streams, until="0.43"),
         Swap("anthropic._legacy_response", "LegacyAPIResponse.parse", stainless.observe_parse, until="1.0"),
         Swap("anthropic._base_client", "BaseClient._tracer", silence_native, since="1.14"),
         Swap("anthropic._base_client", "BaseClient._set_open_telemetry", remember_choice, since="1.14"),

@@ -27,7 +27,12 @@ from tests.kit.recording import Recording, instrumented, trace_id, values
 CHAT, TOOL, AGENT, CREW = f"chat {MODEL}", "execute_tool find", "invoke_agent Keeper", "invoke_workflow aviary"
 ONE_TOOL = f"{AGENT}\n  {CHAT}\n  {TOOL}\n  {CHAT}"
 ONE_CREW = f"{CREW}\n  " + ONE_TOOL.replace("\n", "\n  ")
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # CrewAI warns of its own old names
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # CrewAI warns of its own old names
+    pytest.mark.filterwarnings(
+        "ignore::pytest.PytestUnraisableExceptionWarning"
+    ),  # and leaves loops that are broken off
+]
 needs_native = pytest.mark.skipif(not NATIVE, reason="tools are asked for in a text")
 
 

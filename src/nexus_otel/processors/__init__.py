@@ -1,0 +1,1 @@
+"""What is done with every span of a provider besides recording it."""

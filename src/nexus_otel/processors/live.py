@@ -1,0 +1,212 @@
+"""Failure modes told while a run goes on: on the span, on the run's root, in the log, as a metric, to a callback.
+
+Spans of ours are looked at before they end, so that the finding is on the very span; those of others after, and the
+finding is on the nearest span above that is open (`contract.md` section 5).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
+
+from nexus_otel import semconv
+from nexus_otel._guard import guard, new_lock, report
+from nexus_otel.detect.all import detectors
+from nexus_otel.detect.detection import Detection
+from nexus_otel.detect.model import INFO, LEVELS, LOOP, Finding, SpanView
+from nexus_otel.engine.limits import LoopDetected, stopped
+from nexus_otel.genai.ending import looks
+from nexus_otel.processors.telling import tell
+
+log: Final = logging.getLogger("nexus_otel.findings")
+log.addHandler(logging.NullHandler())
+
+_OURS: Final = "nexus_otel."
+_MOST_TRACES: Final = 10_000
+_STARTING: Final = guard("following a run")
+_LOOKING: Final = guard("looking for failure modes")
+
+
+@dataclass(slots=True)
+class _Trace:
+    """One trace that is followed.
+
+    Attributes:
+        root: The span of its first run.
+        open: Its open spans, weakly: a finding in a span of somebody else is told on the nearest above.
+        told: The level at which each finding was told.
+    """
+
+    root: Any = None
+    open: dict[int, weakref.ref[Any]] = field(default_factory=dict)
+    told: dict[Any, str] = field(default_factory=dict)
+
+
+class Live:
+    """What is known of the runs of this process."""
+
+    def __init__(self) -> None:
+        self._lock = new_lock()
+        self._detection = Detection(detectors(), lambda mode, error: report(f"looking for {mode}", error))
+        self._traces: OrderedDict[int, _Trace] = OrderedDict()
+        self.callbacks: list[Callable[[Finding], None]] = []
+        looks.append(self.look)
+
+    # -- spans ---------------------------------------------------------------------------------------------------------
+
+    def begins(self, span: Span) -> None:
+        """Take a span that begins: of a run, or inside one."""
+        context, attributes = span.context, span.attributes
+        is_genai = attributes is not None and semconv.OPERATION in attributes
+        if not is_genai and context.trace_id not in self._traces:
+            return
+        with self._lock:
+            trace = self._traces.get(context.trace_id)
+            if trace is None:
+                trace = self._traces[context.trace_id] = _Trace()
+                if len(self._traces) > _MOST_TRACES:
+                    self._traces.popitem(last=False)
+            trace.open[context.span_id] = weakref.ref(span)
+            if trace.root is None and is_genai:
+                trace.root = weakref.ref(span)
+            self._detection.begins(_view(span, 0))
+
+    def look(self, span: Any, end_ns: int | None) -> None:
+        """Look at a span of ours that is about to end."""
+        if isinstance(span, Span) and span.is_recording():
+            self._ends(span, end_ns or time.time_ns(), span)
+
+    def ended(self, span: ReadableSpan) -> None:
+        """Take a span that has ended: of others, it is looked at now."""
+        context, scope = span.context, span.instrumentation_scope
+        if context is None or context.trace_id not in self._traces:
+            return
+        if scope is None or not scope.name.startswith(_OURS):
+            self._ends(span, span.end_time or time.time_ns(), self._above(span))
+        with self._lock:
+            trace = self._traces.get(context.trace_id)
+            if trace is not None:
+                trace.open.pop(context.span_id, None)
+                if not trace.open:
+                    del self._traces[context.trace_id]
+
+    def _ends(self, span: ReadableSpan, end_ns: int, target: Any) -> None:
+        context = span.context
+        trace = self._traces.get(context.trace_id) if context is not None else None
+        if trace is None:
+            return
+        with self._lock:
+            found = self._detection.ends(_view(span, end_ns))
+        for finding in found:
+            self._tell(trace, finding, target, span)
+
+    def _above(self, span: ReadableSpan) -> Any:
+        """Return the nearest span above one that is open."""
+        parent = span.parent
+        trace = self._traces.get(parent.trace_id) if parent is not None else None
+        while trace is not None and parent is not None:
+            reference = trace.open.get(parent.span_id)
+            found = reference() if reference is not None else None
+            if found is not None and found.is_recording():
+                return found
+            parent = getattr(found, "parent", None)
+        return trace.root() if trace is not None and trace.root is not None else None
+
+    # -- findings ------------------------------------------------------------------------------------------------------
+
+    def _tell(self, trace: _Trace, finding: Finding, target: Any, span: ReadableSpan) -> None:
+        key = finding.mode, finding.key
+        before = trace.told.get(key)
+        if before is not None and LEVELS.index(before) >= LEVELS.index(finding.level):
+            return
+        trace.told[key] = finding.level
+        if target is not None and target.is_recording():
+            target.add_event(semconv.FINDING_EVENT, event_of(finding))
+        root = trace.root() if trace.root is not None else None
+        if root is not None and root.is_recording():
+            self._mark(root, trace, finding)
+        if finding.level != INFO:
+            log.warning("nexus-otel: %s: %s (run %s)", finding.mode, finding.title, finding.trace_id[:8])
+        self._stop(finding, span)
+        tell(finding, _attribute(root, semconv.AGENT_NAME), _attribute(root, semconv.AGENT_VERSION), self.callbacks)
+
+    def _mark(self, root: Any, trace: _Trace, finding: Finding) -> None:
+        modes = sorted({mode for mode, _key in trace.told})
+        root.set_attribute(semconv.FINDINGS, modes)
+        if finding.level != INFO:
+            root.set_attribute(semconv.KEEP, f"finding: {finding.mode}")
+
+    def _stop(self, finding: Finding, span: ReadableSpan) -> None:
+        """Let the next model call of a run in a loop raise, where that was asked for."""
+        if finding.mode == LOOP and finding.level != INFO and span.context is not None:
+            error = LoopDetected(
+                finding.title, {"count": finding.count, "spans": list(finding.evidence), **finding.data}
+            )
+            stopped.stop(span.context.trace_id, error)
+
+
+class LiveProcessor(SpanProcessor):
+    """Hands the spans of a provider to the one that follows runs."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the interface's
+        with _STARTING:
+            live().begins(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        with _LOOKING:
+            live().ended(span)
+
+
+_live: Live | None = None
+_making: Final = new_lock()
+
+
+def live() -> Live:
+    """Return what is known of the runs of this process."""
+    global _live  # noqa: PLW0603 - one process
+    if _live is None:
+        with _making:
+            _live = _live or Live()
+    return _live
+
+
+def event_of(finding: Finding) -> dict[str, Any]:
+    """Return the attributes of the event that a finding is."""
+    return {
+        semconv.FINDING_MODE: finding.mode,
+        semconv.FINDING_LEVEL: finding.level,
+        semconv.FINDING_TITLE: finding.title,
+        semconv.FINDING_COUNT: finding.count,
+        semconv.FINDING_EVIDENCE: list(finding.evidence),
+    }
+
+
+def _attribute(span: Any, name: str) -> str | None:
+    value = (getattr(span, "attributes", None) or {}).get(name)
+    return str(value) if value is not None else None
+
+
+def _view(span: ReadableSpan, end_ns: int) -> SpanView:
+    context, parent = span.context, span.parent
+    return SpanView(
+        trace_id=format_trace_id(context.trace_id) if context is not None else "",
+        span_id=format_span_id(context.span_id) if context is not None else "",
+        parent_id=format_span_id(parent.span_id) if parent is not None and not parent.is_remote else "",
+        name=span.name,
+        start_ns=span.start_time or 0,
+        end_ns=end_ns,
+        attributes=span.attributes or {},
+        failed=span.status.status_code is StatusCode.ERROR,
+        message=span.status.description or "",
+        events=[(event.name, event.timestamp, event.attributes or {}) for event in span.events] if end_ns else (),
+        resource=span.resource.attributes,
+    )
