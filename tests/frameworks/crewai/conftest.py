@@ -3,6 +3,8 @@
 import tempfile
 import warnings
 
+import pytest
+
 from nexus_otel._environ import set_variable
 
 # before the library is imported, which reads them then
@@ -17,3 +19,8 @@ for _name, _value in {
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its import warns
     import crewai  # noqa: F401
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let CrewAI leave connections of its async clients open when its event loops end."""
+    config.addinivalue_line("filterwarnings", "ignore::ResourceWarning")

@@ -27,12 +27,7 @@ from tests.kit.recording import Recording, instrumented, trace_id, values
 CHAT, TOOL, AGENT, CREW = f"chat {MODEL}", "execute_tool find", "invoke_agent Keeper", "invoke_workflow aviary"
 ONE_TOOL = f"{AGENT}\n  {CHAT}\n  {TOOL}\n  {CHAT}"
 ONE_CREW = f"{CREW}\n  " + ONE_TOOL.replace("\n", "\n  ")
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # CrewAI warns of its own old names
-    pytest.mark.filterwarnings(
-        "ignore::pytest.PytestUnraisableExceptionWarning"
-    ),  # and leaves loops that are broken off
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # CrewAI warns of its own old names
 needs_native = pytest.mark.skipif(not NATIVE, reason="tools are asked for in a text")
 
 
@@ -200,6 +195,7 @@ def test_a_prompt_that_is_too_long_ends_the_program_if_asked_to(seen: Recording,
 def test_a_provider_that_is_down_fails_the_run(seen: Recording, make: Any) -> None:
     with pytest.raises(Exception, match="Internal server error"):
         make(*[API_ERROR] * 8).crew().kickoff(inputs={"bird": "x"})
+    assert seen.tree().startswith(f"{CREW}\n  {AGENT}\n    {CHAT}")
     assert {values(span)["error.type"] for span in seen.spans} == {"api_error"}
     assert [len(span.events) for span in seen.all("invoke")] == [0] * len(seen.all("invoke"))
     assert seen.names[CREW] == seen.names[AGENT] == 1
