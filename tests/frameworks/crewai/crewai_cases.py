@@ -25,7 +25,7 @@ from tests.kit.cases import CANARY, Case, Expected, Library
 VERSION = release(crewai.__version__)
 NATIVE = VERSION >= (1, 9)
 """Whether a model is offered tools, and asks for them, in its provider's own form; before, in a text."""
-TELLS = VERSION >= (1, 15)
+TELLS = VERSION >= (1, 14, 7)
 """Whether CrewAI tells the finish reason and the response's id; before, only the SDK beneath knows."""
 MODEL = "claude-sonnet-4-5"
 USED = Usage()

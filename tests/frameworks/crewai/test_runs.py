@@ -6,10 +6,14 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
+import crewai
 import pytest
-from crewai import Process
+from crewai import Crew, Process
 from crewai.flow.flow import Flow, start
+from crewai.knowledge.knowledge import Knowledge
+from crewai.knowledge.storage.knowledge_storage import KnowledgeStorage
 from crewai.llms.base_llm import BaseLLM
 from crewai.tools import BaseTool
 from opentelemetry import context as otel_context
@@ -22,6 +26,7 @@ from tests.fakes.provider import API_ERROR, OVERFLOW, Provider, Reply, ToolUse, 
 from tests.frameworks.crewai.crewai_cases import FOUND, MODEL, NATIVE, VERSION, Find, Maker, asks, client, says
 from tests.kit.cases import CANARY, loaded
 from tests.kit.conventions import violations
+from tests.kit.fixtures import Kept, failures_allowed
 from tests.kit.recording import Recording, instrumented, trace_id, values
 
 CHAT, TOOL, AGENT, CREW = f"chat {MODEL}", "execute_tool find", "invoke_agent Keeper", "invoke_workflow aviary"
@@ -366,3 +371,68 @@ def test_a_usage_without_an_sdk_beneath_is_crewai_s(make: Any, provider: Provide
     with instrumented(CrewAIInstrumentor) as alone:
         maker.agent(tools=[Find()]).kickoff("Where?")
     assert sums(alone) == provider.usage_sent(maker.key) or VERSION < (1, 15)
+
+
+# -- knowledge ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_search_in_knowledge_is_a_retrieval(seen: Recording) -> None:
+    class Storage(KnowledgeStorage):
+        def search(self, query: list[str], *_args: Any, **_more: Any) -> list[Any]:
+            return [{"id": "one", "content": CANARY, "metadata": {}, "score": 0.9}]
+
+    is_model = hasattr(Storage, "model_construct")
+    storage = Storage.model_construct() if is_model else Storage.__new__(Storage)
+    storage.collection_name = "birds"
+    knowledge = Knowledge.model_construct(collection_name="birds", sources=[], storage=storage)
+    assert knowledge.query(["where"], results_limit=3)
+    search = values(seen.one("retrieval"))
+    assert seen.one("retrieval").name == "retrieval birds"
+    assert search["gen_ai.retrieval.top_k"] == 3
+    assert CANARY not in seen.text()
+
+
+# -- versions that are not as we know them -----------------------------------------------------------------------------
+
+
+def test_a_version_without_a_method_is_told_once_and_the_rest_is_recorded(make: Any) -> None:
+    maker = make(*FOUND)
+    gone = Crew.kickoff_for_each
+    del Crew.kickoff_for_each
+    try:
+        with failures_allowed(), Kept("nexus_otel") as kept, instrumented(CrewAIInstrumentor) as recording:
+            maker.crew().kickoff(inputs={"bird": "x"})
+    finally:
+        Crew.kickoff_for_each = gone
+    (line,) = kept.lines
+    assert f"crewai {crewai.__version__} has no crewai.crew.Crew.kickoff_for_each" in line
+    assert recording.tree() == ONE_CREW
+
+
+@pytest.mark.skipif(VERSION < (1, 15, 29), reason="what it lacks is told instead")
+def test_a_newer_version_is_told_and_recorded_all_the_same(make: Any) -> None:
+    maker = make(*FOUND)
+    with (
+        mock.patch.object(crewai, "__version__", "2.3.0"),
+        Kept("nexus_otel") as kept,
+        instrumented(CrewAIInstrumentor),
+    ):
+        maker.crew().kickoff(inputs={"bird": "x"})
+    assert any(
+        "crewai 2.3.0 is newer than is known" in line and "crewai.crew.Crew.kickoff" in line for line in kept.lines
+    )
+
+
+def test_details_are_the_tasks_and_the_methods_of_flows(make: Any) -> None:
+    crew = make(*FOUND).crew()
+
+    class Outer(Flow):  # type: ignore[type-arg]
+        @start()
+        def go(self) -> str:
+            return str(crew.kickoff(inputs={"bird": "x"}).raw)
+
+    with instrumented(CrewAIInstrumentor, NEXUS_DETAIL="full") as recording:
+        Outer().kickoff()
+    assert recording.tree().splitlines()[:5] == [
+        "invoke_workflow Outer", "  method go", f"    {CREW}", "      task look 0", f"        {AGENT}"
+    ]  # fmt: skip
