@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nexus_otel import semconv
@@ -11,7 +10,6 @@ from nexus_otel._guard import quietly
 from nexus_otel.engine import stainless
 from nexus_otel.engine.target import Call
 from nexus_otel.genai.operations import (
-    AskedCall,
     Conversation,
     Failure,
     Inference,
@@ -20,7 +18,8 @@ from nexus_otel.genai.operations import (
     Remark,
     Usage,
 )
-from nexus_otel.genai.plain import item, listed, to_json
+from nexus_otel.genai.plain import item, to_json
+from nexus_otel.instrumentors._crewai_messages import asked_calls, asked_part, definitions, messages
 
 _PROVIDERS: Final = {
     "claude": "anthropic",
@@ -67,7 +66,7 @@ def model_request(call: Call) -> Inference:
         provider=_provider(model),
         model=item(model, "model"),
         request=lambda: _parameters(model),
-        conversation=lambda: Conversation(messages(args.get("messages")), tools=_definitions(args.get("tools"))),
+        conversation=lambda: Conversation(messages(args.get("messages")), tools=definitions(args.get("tools"))),
         offers_tools=bool(args.get("tools")),
         address=address,
         port=port,
@@ -95,82 +94,11 @@ def _parameters(model: Any) -> dict[str, Any]:
     return found
 
 
-def messages(given: Any) -> list[Message]:
-    """Return messages: a text, or dicts as OpenAI has them."""
-    if isinstance(given, str):
-        return [Message("user", _parts(given))]
-    return [_message(one) for one in listed(given)]
-
-
-def _message(given: Any) -> Message:
-    role, content = str(item(given, "role")), item(given, "content")
-    if role == "tool":
-        answer = {"type": "tool_call_response", "id": item(given, "tool_call_id"), "response": content}
-        return Message(role, [answer])
-    asked = [_asked_part(one) for one in asked_calls(item(given, "tool_calls") or ())]
-    return Message(role, [*_parts(content), *asked])
-
-
-def _parts(content: Any) -> list[dict[str, Any]]:
-    if content is None:
-        return []
-    if isinstance(content, str):
-        return [{"type": "text", "content": content}]
-    return [_part(one) for one in listed(content)]
-
-
-def _part(given: Any) -> dict[str, Any]:
-    kind = item(given, "type")
-    if kind in ("text", "input_text", "output_text"):
-        return {"type": "text", "content": item(given, "text")}
-    if kind == "image_url":
-        return {"type": "uri", "modality": "image", "uri": item(item(given, "image_url"), "url")}
-    return {**given, "type": str(kind)} if isinstance(given, Mapping) else {"type": "text", "content": str(given)}
-
-
-def _definitions(tools: Any) -> list[dict[str, Any]]:
-    found = []
-    for tool in listed(tools):
-        said = item(tool, "function") or tool
-        wanted = ("name", "description", "parameters")
-        known = {name: value for name in wanted if (value := item(said, name)) is not None}
-        found.append({"type": "function", **known})
-    return found
-
-
-def asked_calls(given: Iterable[Any]) -> list[AskedCall]:
-    """Return the tool calls among objects of any provider's SDK, with the ids and names by which CrewAI answers."""
-    return [found for one in given if (found := _asked(one)) is not None]
-
-
-def _asked(given: Any) -> AskedCall | None:
-    said = item(given, "function") or item(given, "function_call") or given
-    name = item(said, "name")
-    if name is None:
-        return None
-    ids = (item(given, word) for word in ("call_id", "id", "toolUseId"))
-    arguments: Any = next((v for w in ("arguments", "args", "input") if (v := item(said, w)) is not None), {})
-    if isinstance(arguments, str):
-        arguments = _json_or_text(arguments)
-    return AskedCall(next(filter(None, ids), f"call_{id(given)}"), str(name), arguments)
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _asked_part(asked: AskedCall) -> dict[str, Any]:
-    return {"type": "tool_call", "id": asked.id, "name": asked.name, "arguments": asked.arguments}
-
-
 def model_response(value: Any) -> InferenceResult:
     """Read what a model answered: a text, tool calls, or an object of the form that was asked for."""
     if isinstance(value, list):
         asked = asked_calls(value)
-        return InferenceResult(output=(Message("assistant", [_asked_part(one) for one in asked]),), calls=asked)
+        return InferenceResult(output=(Message("assistant", [asked_part(one) for one in asked]),), calls=asked)
     text = value if isinstance(value, str) else to_json(value)
     return InferenceResult(output=(Message("assistant", [{"type": "text", "content": text}]),))
 

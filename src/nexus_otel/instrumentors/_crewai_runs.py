@@ -18,7 +18,7 @@ from nexus_otel.genai.operations import (
     RetrievalResult,
 )
 from nexus_otel.genai.plain import item, listed, to_json
-from nexus_otel.instrumentors._crewai_models import messages
+from nexus_otel.instrumentors._crewai_messages import messages
 
 _OWN: Final = "crewai."
 """The library runs its own loops as flows: a class that it defines is plumbing."""
