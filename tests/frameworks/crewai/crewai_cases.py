@@ -298,14 +298,17 @@ REFUSED = Case(
     fails=anthropic.AuthenticationError,
 )
 
+MORE = (
+    Case(id="crew-async", call=_crew_async, steps=FOUND, spans=CREW),
+    Case(id="flow-async", call=_flow_async, steps=ROUND, spans=ROUNDS),
+)
+"""Further ways, which are like others: only their spans are looked at."""
 TOOL = Case(id="tool", call=lambda _make: Find().run(bird=CANARY), spans=[looked(None)])
 CASES = (
     Case(id="crew", call=lambda make: make.crew().kickoff(inputs=INPUTS), steps=FOUND, spans=CREW),
-    Case(id="crew-async", call=_crew_async, steps=FOUND, spans=CREW),
     Case(id="alone", call=lambda make: make.agent().kickoff(f"Where is the {CANARY}?"), steps=FOUND, spans=ALONE),
     Case(id="alone-async", call=_alone_async, steps=FOUND, spans=ALONE),
     Case(id="flow", call=lambda make: make.flow().kickoff(), steps=ROUND, spans=ROUNDS),
-    Case(id="flow-async", call=_flow_async, steps=ROUND, spans=ROUNDS),
     Case(
         id="model",
         call=lambda make: make.llm.call(f"Where is the {CANARY}?"),
