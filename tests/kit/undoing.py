@@ -194,7 +194,7 @@ def wrapped_by(library: Library, wrapper: Wrapper) -> Iterator[None]:
     """Wrap the library's targets as another vendor does, over whatever is there, and put that back."""
     before = originals(library)
     for target in places(library):
-        if isinstance(target, Swap):
+        if isinstance(target, Swap) or f"{target.module}:{target.name}" not in before:
             continue
         wrapt.wrap_function_wrapper(target.module, target.name, wrapper)
     yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Self
 
 from opentelemetry import context as otel_context
@@ -14,7 +15,7 @@ from nexus_otel._guard import guard, report
 from nexus_otel.engine import scope
 from nexus_otel.engine.around import BatchStep, PassageStep
 from nexus_otel.engine.handed import running_step
-from nexus_otel.engine.inner import Seen, completed
+from nexus_otel.engine.inner import Seen, completed, remarked
 from nexus_otel.engine.limits import AgentGuardError, exceeded, limits_of
 from nexus_otel.engine.run import Run, given_run, owning_run
 from nexus_otel.engine.runs import Runs
@@ -33,6 +34,7 @@ from nexus_otel.genai.operations import (
     Operation,
     Outcome,
     Passage,
+    Remark,
     Retrieval,
     RetrievalResult,
     Retry,
@@ -53,7 +55,7 @@ runs: Final = Runs()
 class ModelStep(Step):
     """A model call."""
 
-    __slots__ = ("_conversation", "_inner", "operation", "recorder", "span")
+    __slots__ = ("_conversation", "_inner", "_remarks", "operation", "recorder", "span")
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, operation: Inference) -> None:
         super().__init__(target, call)
@@ -62,6 +64,7 @@ class ModelStep(Step):
         self.span: Span = INVALID_SPAN
         self._conversation: Conversation | None = None
         self._inner: Sequence[Seen] = ()
+        self._remarks: Sequence[InferenceResult] = ()
 
     def begin(self, here: Context, around: Context | None = None) -> Step | SilentStep:
         """Find the run, start the span; returns the step that the call is made in.
@@ -155,6 +158,10 @@ class ModelStep(Step):
         """Take what a library beneath saw of this call."""
         self._inner = (*self._inner, seen)
 
+    def hear(self, said: InferenceResult) -> None:
+        """Take what the library says of this call in passing."""
+        self._remarks = (*self._remarks, said)
+
     def _read(self) -> None:
         """Read what the model is given; where that can be done only once, keep what the library takes of it."""
         with guard.of("reading the request of", self.target.name):
@@ -173,6 +180,8 @@ class ModelStep(Step):
         if self.call.tapped and (self.span.is_recording() or self.recorder.hands_on):
             self._read()
         operation = self.operation
+        if self._remarks and outcome.failure is None:
+            result = remarked(result, self._remarks)
         if self._inner:
             with guard("reading what a library beneath saw"):
                 operation, result, outcome = completed(operation, result, outcome, self._inner)
@@ -214,7 +223,7 @@ class InnerStep(ModelStep):
 class ToolStep(Step):
     """A tool's execution."""
 
-    __slots__ = ("_run", "recorder", "span", "tool")
+    __slots__ = ("_met", "_run", "recorder", "span", "tool")
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, tool: ToolCall, here: Context) -> None:
         super().__init__(target, call)
@@ -225,7 +234,12 @@ class ToolStep(Step):
         parent = self._run.context if self._run is not None and inferred else here
         run = self._run or given_run(here)
         self.span: Span = recorder.start_tool(tool, parent, run.agent if run is not None else None)
-        self._context = scope.under_tool(here, self.span)
+        self._context = scope.under_tool(here, self.span, self)
+        self._met: BaseException | None = None
+
+    def hear(self, error: BaseException | None) -> None:
+        """Take what the library says of this execution in passing: the exception that it keeps for itself."""
+        self._met = error
 
     @property
     def takes_results(self) -> bool:
@@ -233,6 +247,10 @@ class ToolStep(Step):
         return self.span.is_recording() or self.recorder.measures
 
     def _end(self, result: ToolResult | None, outcome: Outcome) -> None:
+        if self._met is not None and outcome.failure is None and outcome.stream is None:
+            with guard.of("reading the failure of", self.target.name):
+                outcome = replace(outcome, failure=self.target.failure(self._met), exception=self._met)
+            result = replace(result, is_error=True) if result is not None else None
         self.recorder.end_tool(self.span, self.tool, result, outcome)
         if self._run is not None:
             self._run.note(outcome.exception)
@@ -378,7 +396,24 @@ def _other_step(
             return RetrievalStep(recorder, target, call, operation, here)
         case Detail() if operation.asked or config.current().detail == "full":
             return DetailStep(recorder, target, call, operation, here)
+        case Remark():
+            _tell(operation, here)
     return None
+
+
+def _tell(remark: Remark, here: Context) -> None:
+    """Give what a library says in passing to the step that it is about, if that is open."""
+    match remark.result:
+        case InferenceResult():
+            if isinstance(owner := _owner(here), ModelStep):
+                owner.hear(remark.result)
+        case ToolResult():
+            tool = here.get(scope.TOOL)
+            if isinstance(tool, ToolStep) and not tool.ended:
+                tool.hear(remark.error)
+        case AgentResult():
+            if (run := given_run(here)) is not None:
+                run.totals.closed_by = remark.result.closed_by
 
 
 def _model_step(

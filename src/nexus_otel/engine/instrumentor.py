@@ -18,6 +18,7 @@ from nexus_otel.engine import _bootstrap_importlib as frames
 from nexus_otel.engine.copies import classes_of, holders, still_held
 from nexus_otel.engine.driver import begin
 from nexus_otel.engine.generators import inside
+from nexus_otel.engine.overrides import Overrides
 from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.taps import tap_call
 from nexus_otel.engine.target import Call, Swap, Target, belongs, release
@@ -76,7 +77,7 @@ class Instrumentor:
 
     _lock: ClassVar[Any] = new_lock()
     _recorder: ClassVar[Recorder | None] = None
-    _in_place: ClassVar[list[Replacement]]
+    _in_place: ClassVar[list[Replacement | Overrides]]
     _generation: ClassVar[int] = 0
     _placed: ClassVar[tuple[Target, ...]] = ()
     _records: ClassVar[bool] = True
@@ -130,7 +131,7 @@ class Instrumentor:
             _follow(tracer_provider)
         for module in dict.fromkeys(each.module for each in cls._everything()):
             late = module in sys.modules
-            when_imported(module, partial(cls._bind, generation=generation, late=late))
+            when_imported(module, partial(cls._bind, name=module, generation=generation, late=late))
         for root in dict.fromkeys(each.module.partition(".")[0] for each in cls._needed()):
             when_imported(root, partial(cls._look, generation=generation))
 
@@ -167,18 +168,19 @@ class Instrumentor:
         return [one for root in roots for one in classes_of(root)]
 
     @classmethod
-    def _bind(cls, module: Any, generation: int, *, late: bool) -> None:
+    def _bind(cls, module: Any, *, name: str, generation: int, late: bool) -> None:
+        """Put in place what belongs to the module `name`; it may say another name of itself (CrewAI 1.15's do)."""
         with cls._lock:
             if cls._recorder is None or generation != cls._generation:
                 return
-            version = version_of(cls.package, module.__name__)
-            mine = [each for each in cls._everything() if each.module == module.__name__]
+            version = version_of(cls.package, name)
+            mine = [each for each in cls._everything() if each.module == name]
             there = [each for each in mine if belongs(each, version)]
-            classes = classes_of(module.__name__.partition(".")[0]) if late else []
+            classes = classes_of(name.partition(".")[0]) if late else []
             missing = [each for each in there if not cls._place(module, each, classes)]
         told = [each for each in missing if (each.required if isinstance(each, Swap) else not each.optional)]
         if told:
-            _missing(cls.package, version, [f"{module.__name__}.{_gone(module, each.name)}" for each in told])
+            _missing(cls.package, version, [f"{name}.{_gone(module, each.name)}" for each in told])
 
     @classmethod
     def _place(cls, module: Any, what: Target | Swap, classes: list[type]) -> bool:
@@ -193,6 +195,8 @@ class Instrumentor:
             cls._in_place.append(Replacement(owner, name, original, make(original)))
             for one in holders(classes, name, original):
                 cls._in_place.append(Replacement(one, name, original, make(original)))
+            if isinstance(what, Target) and what.overridden:
+                cls._in_place.append(Overrides(owner, name, make))
         return True
 
     @classmethod

@@ -18,6 +18,8 @@ AGENT: Final = create_key("nexus-otel-agent")
 """Context key of the nearest run above that a library made: what is done there belongs to it."""
 INFERS: Final = create_key("nexus-otel-infers")
 """Context key that is set where runs are inferred all the same: in a workflow, and in a tool of an agent."""
+TOOL: Final = create_key("nexus-otel-tool-step")
+"""Context key of the nearest tool call that is executed."""
 APART: Final = create_key("nexus-otel-apart")
 """Context key that is set where each run that begins is an item of a batch."""
 SEAT: Final = create_key("nexus-otel-seat")
@@ -92,13 +94,14 @@ def owned(context: Context, span: Span, step: object, *, claims: bool = True) ->
 
 def under_agent(context: Context, span: Span, run: object, *, infers: bool) -> Context:
     """Return `context` with the span of a run current: no model call owns what is done there."""
-    fresh = {OWNER: None, _GENAI_KEY: None, APART: False, SEAT: None}
+    fresh = {OWNER: None, _GENAI_KEY: None, APART: False, SEAT: None, TOOL: None}
     return Context({**context, **fresh, _SPAN_KEY: span, AGENT: run, INFERS: infers})
 
 
-def under_tool(context: Context, span: Span) -> Context:
+def under_tool(context: Context, span: Span, step: object = None) -> Context:
     """Return `context` with the span of a tool current: a model call made there is one of its own."""
-    return Context({**context, _SPAN_KEY: span, OWNER: None, _GENAI_KEY: None, SEAT: None, INFERS: True})
+    fresh = {OWNER: None, _GENAI_KEY: None, SEAT: None}
+    return Context({**context, **fresh, _SPAN_KEY: span, INFERS: True, TOOL: step})
 
 
 def in_batch(context: Context) -> Context:
@@ -113,7 +116,8 @@ def seated(context: Context, seat: object) -> Context:
 
 def on_top(context: Context, own: Context) -> Context:
     """Return `context` with what `own` says of the span and its run: what else was added to it stays."""
-    return Context({**context, **{key: own.get(key) for key in (_SPAN_KEY, OWNER, _GENAI_KEY, AGENT, INFERS)}})
+    ours = (_SPAN_KEY, OWNER, _GENAI_KEY, AGENT, INFERS, TOOL, APART)
+    return Context({**context, **{key: own.get(key) for key in ours}})
 
 
 def current(context: Context, span: Span) -> Context:

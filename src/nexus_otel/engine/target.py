@@ -97,6 +97,7 @@ class Target:
             to a run (`nexus.run.closed_by`): they are no failures.
         deferred: For a method that makes its call later: given how to begin a step and what it returned.
         optional: A library without it is no cause for a warning.
+        overridden: Whether it is wrapped in every subclass that overrides it too, of the library or its user.
         since: The first version of the library that has it.
         until: The first version that has it no more.
     """
@@ -112,6 +113,7 @@ class Target:
     control_flow: Mapping[str, str] = field(default_factory=dict)
     deferred: Callable[[Callable[[], Step | SilentStep | None], Any], Any] | None = None
     optional: bool = False
+    overridden: bool = False
     since: str = ""
     until: str = ""
 

@@ -299,7 +299,20 @@ class Passage:
     """A method around model calls that its library may make in tasks of its own: they are its caller's all the same."""
 
 
-Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry | Batch | Passage
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a library says of the step that is open, in passing: it will not be in what that step returns or raises.
+
+    Attributes:
+        result: Of a model call (tokens are added up), a tool call or a run: the nearest step of that kind.
+        error: What the open tool call raised and the library keeps for itself; a later remark takes it back.
+    """
+
+    result: InferenceResult | ToolResult | AgentResult
+    error: BaseException | None = None
+
+
+Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry | Batch | Passage | Remark
 Result = InferenceResult | ToolResult | AgentResult | RetrievalResult | DetailResult | RetryResult
 
 
