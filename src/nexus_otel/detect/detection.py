@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any, Final
 
 from nexus_otel.detect.model import MODEL, RUNS, AgentView, Detector, Finding, RunView, SpanView
-from nexus_otel.detect.offered import learn, user_turn
+from nexus_otel.detect.offered import learn, tool_ended, user_turn
+from nexus_otel.semconv import EXECUTE_TOOL
 
 MAX_RUNS: Final = 10_000
 """Runs that are followed at a time; the least active is given up and counted (`failures.md` 3.6)."""
@@ -54,6 +55,8 @@ class Detection:
         agent = run.agent_of(span)
         if span.operation in MODEL:
             self._guarded("offered", partial(_read_model_call, span, agent, run.view))
+        elif span.operation == EXECUTE_TOOL:
+            tool_ended(agent)
         found = [
             finding
             for detector in self._detectors
