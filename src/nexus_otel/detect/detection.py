@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from nexus_otel.detect.model import MODEL, RUNS, AgentView, Detector, Finding, RunView, SpanView
+from nexus_otel.detect.normalise import normalised
 from nexus_otel.detect.offered import learn, tool_ended, user_turn
 from nexus_otel.semconv import EXECUTE_TOOL
 
@@ -42,6 +43,7 @@ class Detection:
 
     def begins(self, span: SpanView) -> None:
         """Take a span that begins: those inside it are its agent's."""
+        self._guarded("names", partial(_name, span))
         run = self._run(span)
         if len(run.open) < MAX_OPEN:
             run.open[span.span_id] = span.parent_id
@@ -50,6 +52,7 @@ class Detection:
 
     def ends(self, span: SpanView) -> list[Finding]:
         """Take a span that ends; returns what is found now, new or grown."""
+        self._guarded("names", partial(_name, span))
         run = self._run(span)
         run.view.last_ns = max(run.view.last_ns, span.end_ns)
         agent = run.agent_of(span)
@@ -159,6 +162,10 @@ class _Followed:
         """Know that a span has ended; returns whether nothing of the run is open any more."""
         self.open.pop(span.span_id, None)
         return not self.open and (not span.parent_id or span.span_id == self.view.root_id)
+
+
+def _name(span: SpanView) -> None:
+    span.attributes = normalised(span.attributes)
 
 
 def _read_model_call(span: SpanView, agent: AgentView, run: RunView) -> None:

@@ -10,7 +10,6 @@ from nexus_otel.detect.all import detectors
 from nexus_otel.detect.detection import Detection
 from nexus_otel.detect.merging import merged
 from nexus_otel.detect.model import Finding, SpanView
-from nexus_otel.detect.normalise import normalised
 from nexus_otel.detect.thresholds import Thresholds
 
 MOST_HELD: Final = 64 << 20
@@ -90,7 +89,7 @@ def _traces(spans: Iterable[SpanView]) -> Iterator[list[SpanView]]:
     held: OrderedDict[str, list[SpanView]] = OrderedDict()
     sizes: dict[str, int] = {}
     total = 0
-    for span in map(normalised, spans):
+    for span in spans:
         held.setdefault(span.trace_id, []).append(span)
         held.move_to_end(span.trace_id)
         size = _SPAN + sum(len(value) for value in span.attributes.values() if isinstance(value, str))

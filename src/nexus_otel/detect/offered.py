@@ -26,10 +26,12 @@ def learn(offered: Offered, span: SpanView) -> None:
     for tool in tools[:_MOST_TOOLS]:
         if not isinstance(tool, Mapping):
             continue
-        if tool.get("type") not in {"function", None}:
+        if tool.get("type") not in {"function", "custom", None}:
             offered.partial = True  # the provider's own, or a way to more tools
+        if isinstance(tool.get("function"), Mapping):
+            tool = tool["function"]  # noqa: PLW2901 - as OpenAI's API has it
         if (name := tool.get("name")) is not None:
-            offered.schemas[str(name)] = tool.get("parameters")
+            offered.schemas[str(name)] = tool.get("parameters", tool.get("input_schema"))
 
 
 def tool_ended(agent: AgentView) -> None:
