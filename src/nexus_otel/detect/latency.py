@@ -1,0 +1,241 @@
+"""Steps that take much longer than they usually do, and why (`failures.md` 3.5)."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from nexus_otel import semconv
+from nexus_otel.detect import covering
+from nexus_otel.detect.baselines import Baselines, Usual
+from nexus_otel.detect.critical import STEPS, Step, largest
+from nexus_otel.detect.evidence import grown, short
+from nexus_otel.detect.facts import ModelFacts, model_facts, tool_facts
+from nexus_otel.detect.model import INFO, LATENCY_SPIKE, RUNS, WARNING, AgentView, Finding, RunView, SpanView
+from nexus_otel.detect.thresholds import Thresholds
+
+_MOST_PARENTS: Final = 1_024
+_MOST_STEPS: Final = 128
+_MOST_FINDINGS: Final = 64
+_BETWEEN: Final = "between"
+"""In place of the operation of a tool that nobody watched: a person may have sat in between."""
+_AGAIN: Final = frozenset({408, 409, 429})
+_SERVER: Final = 500
+
+
+@dataclass(slots=True)
+class _State:
+    """What is kept of one run.
+
+    Attributes:
+        inside: What the children of each open span cover of its time.
+        tried: For each open span, when the last try ended that a provider refused, as an HTTP span told.
+        steps: The last steps.
+        evidence: The spans that show each finding.
+    """
+
+    inside: dict[str, list[covering.Interval]] = field(default_factory=dict)
+    tried: dict[str, int] = field(default_factory=dict)
+    steps: deque[Step] = field(default_factory=lambda: deque(maxlen=_MOST_STEPS))
+    evidence: dict[Any, list[str]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Timed:
+    """A step with its self time: what it is, of whom, and how many tokens it put out."""
+
+    operation: str
+    of: str
+    seconds: float
+    tokens: int | None
+    model: ModelFacts | None
+    derived: bool = False
+
+
+class LatencySpike:
+    """Finds steps that are slow for what they are, and time in which nothing was recorded.
+
+    Args:
+        thresholds: When it is told.
+        baselines: How long things usually take, in this process and in earlier ones.
+    """
+
+    mode = LATENCY_SPIKE
+
+    def __init__(self, thresholds: Thresholds, baselines: Baselines | None = None) -> None:
+        self._limits = thresholds
+        self._baselines = baselines if baselines is not None else Baselines()
+
+    def seen(self, span: SpanView, agent: AgentView, run: RunView) -> Iterable[Finding]:
+        """Take a span that has ended."""
+        state: _State = run.state.get(LATENCY_SPIKE) or run.state.setdefault(LATENCY_SPIKE, _State())
+        inside = state.inside.pop(span.span_id, None)
+        tried_ns = state.tried.pop(span.span_id, 0)
+        if span.parent_id:
+            _note_child(state, span, inside, run)
+        if span.operation in RUNS:
+            return self._gap(span, inside, state, run) if inside is not None else ()
+        timed = _timed(span, agent, inside) if span.operation in STEPS else None
+        if timed is None:
+            return ()
+        state.steps.append(Step(span.name, span.span_id, span.start_ns, span.end_ns, timed.seconds))
+        title = self._judged(timed, run, span)
+        if not span.failed:
+            self._baselines.add(timed.operation, timed.of, timed.seconds, timed.tokens)
+        return self._told(title, timed, span, tried_ns, state, run) if title is not None else ()
+
+    def over(self, run: RunView) -> Iterable[Finding]:
+        """Take the end of a run: what was slow is told with the critical path."""
+        state: _State | None = run.state.get(LATENCY_SPIKE)
+        if state is None or not state.evidence:
+            return
+        path = largest(state.steps, (run.last_ns - run.start_ns) / 1e9)
+        for (mode, _key), finding in list(run.found.items()):
+            if mode == LATENCY_SPIKE:
+                yield replace(finding, data=finding.data | {"critical_path": path})
+
+    # -- one step ------------------------------------------------------------------------------------------------------
+
+    def _judged(self, timed: _Timed, run: RunView, span: SpanView) -> tuple[str, str, float | None] | None:
+        """Return how bad it is, in words, and the seconds that are usual; None for what is not slow."""
+        limits, seconds = self._limits, timed.seconds
+        least, hard = (
+            (limits.slow_model_s, limits.hard_model_s) if timed.model else (limits.slow_tool_s, limits.hard_tool_s)
+        )
+        run_s = (max(run.last_ns, span.end_ns) - run.start_ns) / 1e9
+        if seconds < least or seconds < limits.slow_share * run_s or limits.may_be_slow(timed.of):
+            return None
+        name = short(span.name)
+        said = f"{name} took {seconds:.1f} s"
+        if timed.derived:
+            said = f"{seconds:.1f} s between two model calls, in which {short(timed.of)} ran"
+        usual = self._baselines.usual(timed.operation, timed.of, timed.tokens)
+        if usual is None:
+            explained = timed.tokens is not None and seconds <= limits.slow_token_s * timed.tokens
+            return (WARNING, f"{said} (no baseline yet)", None) if seconds >= hard and not explained else None
+        if not self._is_slow(seconds, usual, least):
+            return None
+        of_what = "what such an answer usually takes" if usual.by_tokens else "the usual"
+        if not usual.own:
+            of_what = f"what is usual for {timed.operation}"
+        level = WARNING if usual.own or seconds >= hard else INFO
+        return level, f"{said}, {seconds / usual.seconds:.1f} times {of_what}: {usual.seconds:.1f} s", usual.seconds
+
+    def _is_slow(self, seconds: float, usual: Usual, least: float) -> bool:
+        limits = self._limits
+        times = limits.slow_times_expected if usual.by_tokens else limits.slow_times
+        deviations = math.log(seconds / usual.seconds) / max(usual.deviation, limits.slow_floor)
+        return deviations >= limits.slow_z and seconds >= times * usual.seconds and seconds - usual.seconds >= least
+
+    def _told(  # noqa: PLR0913, PLR0917 - one place where all of it meets
+        self, judged: tuple[str, str, float | None], timed: _Timed, span: SpanView, tried_ns: int, state: _State,
+        run: RunView,
+    ) -> Iterable[Finding]:  # fmt: skip
+        level, title, usual_s = judged
+        cause = _cause(span, timed, tried_ns)
+        data = {"seconds": round(timed.seconds, 3), "usual_s": usual_s and round(usual_s, 3), "why": cause}
+        data |= {"of": timed.of, "cause": f"{timed.of}:{cause}"}
+        if timed.derived or span.failed:
+            level = INFO
+        return _found(level, f"{title}; cause: {_WORDS[cause]}", data, [span.span_id], state, run, ("slow", span.name))
+
+    def _gap(
+        self, span: SpanView, inside: list[covering.Interval], state: _State, run: RunView
+    ) -> Iterable[Finding]:  # fmt: skip
+        seconds, before, after = covering.largest_gap(inside)
+        if seconds < self._limits.gap_s or seconds < self._limits.slow_share * span.seconds:
+            return ()
+        title = f"{seconds:.1f} s between two steps with nothing recorded"
+        data = {"seconds": round(seconds, 3), "usual_s": None, "why": "gap", "cause": f"gap:{span.span_id}"}
+        return _found(INFO, title, data, [before, after], state, run, ("gap", span.span_id))
+
+
+def _found(  # noqa: PLR0913, PLR0917 - one place where all of it meets
+    level: str, title: str, data: dict[str, Any], span_ids: list[str], state: _State, run: RunView, key: Any
+) -> Iterable[Finding]:
+    earlier = run.found.get((LATENCY_SPIKE, key))
+    if earlier is None and len(state.evidence) >= _MOST_FINDINGS:
+        return ()
+    evidence = state.evidence.setdefault(key, [])
+    for span_id in span_ids:
+        grown(evidence, span_id)
+    count = 1 if earlier is None else earlier.count + 1
+    if earlier is not None and earlier.level == WARNING and level == INFO:
+        level, title, data = earlier.level, earlier.title, earlier.data
+    return (
+        Finding(LATENCY_SPIKE, level, title, run.trace_id, span_ids[-1], tuple(evidence), data, None, count, key),
+    )  # fmt: skip
+
+
+def _timed(span: SpanView, agent: AgentView, inside: list[covering.Interval] | None) -> _Timed | None:
+    """Return a step with its self time; None where two libraries recorded one tool call, and it is the outer one."""
+    seconds = span.seconds - (covering.seconds(inside) if inside is not None else 0)
+    if (model := model_facts(span)) is not None:
+        return _Timed(span.operation, model.model, max(0.0, seconds), model.output_tokens, model)
+    if span.operation != semconv.EXECUTE_TOOL:
+        source = str(span.attributes.get(semconv.DATA_SOURCE) or "")
+        return _Timed(span.operation, source, max(0.0, seconds), None, None)
+    tool = tool_facts(span, agent)
+    if tool is None:
+        return None
+    operation = _BETWEEN if tool.derived else span.operation
+    return _Timed(operation, tool.tool, max(0.0, seconds), None, None, tool.derived)
+
+
+_WORDS: Final = {
+    "retry_backoff": "retries and the waits between them",
+    "queue_or_network": "the time to the first token, a queue or the network",
+    "model": "the model",
+    "tool": "the tool",
+    "between": "not known, nobody watched the tool",
+}
+
+
+def _cause(span: SpanView, timed: _Timed, tried_ns: int) -> str:
+    """Return what took the time: a key of `_WORDS`."""
+    if timed.derived:
+        return "between"
+    half_ns = span.start_ns + (span.end_ns - span.start_ns) / 2
+    waited = 0.0
+    for name, at_ns, attributes in span.events:
+        if name == semconv.RETRY_EVENT:
+            wait = attributes.get(semconv.RETRY_WAIT)
+            wait_s = float(wait) if isinstance(wait, int | float) else 0.0
+            waited += wait_s
+            tried_ns = max(tried_ns, at_ns + int(wait_s * 1e9))
+    if tried_ns >= half_ns or waited >= span.seconds / 2:
+        return "retry_backoff"
+    if timed.model is None:
+        return "tool"
+    first = timed.model.first_chunk_s
+    return "queue_or_network" if first is not None and first >= span.seconds / 2 else "model"
+
+
+def _note_child(state: _State, span: SpanView, inside: list[covering.Interval] | None, run: RunView) -> None:
+    """Add what a child covers of its parent's time.
+
+    Of an agent's time, every span does; of a step's, what is itself a step or an agent, for what an HTTP call takes is
+    the step's own. Spans of neither kind hand on what is inside them.
+    """
+    parent = span.parent_id
+    if parent in run.agents or span.operation:
+        _cover(state, parent, (span.start_ns, span.end_ns, span.span_id, span.span_id))
+    else:
+        for one in inside or ():
+            _cover(state, parent, one)
+    status = span.attributes.get(semconv.STATUS_CODE)
+    refused = isinstance(status, int) and (status in _AGAIN or status >= _SERVER)
+    if refused and not span.operation and len(state.tried) < _MOST_PARENTS:
+        state.tried[parent] = max(state.tried.get(parent, 0), span.end_ns)
+
+
+def _cover(state: _State, parent: str, interval: covering.Interval) -> None:
+    covered = state.inside.get(parent)
+    if covered is None:
+        covered = state.inside[parent] = []
+        if len(state.inside) > _MOST_PARENTS:
+            del state.inside[next(iter(state.inside))]
+    covering.add(covered, interval)
