@@ -71,14 +71,32 @@ def tool_facts(span: SpanView, agent: AgentView) -> ToolFacts | None:
 
     None for any other span, and for one around another of the same tool: two libraries recorded one call.
     """
-    if span.facts is None and span.operation == semconv.EXECUTE_TOOL and span.tool:
-        around = agent.state.get(_AROUND) == (span.span_id, span.tool)
-        agent.state[_AROUND] = span.parent_id, span.tool
-        if around:
-            span.facts = _AROUND
-        else:
-            span.facts = _ours(span) if semconv.ARGUMENTS_HASH in span.attributes else _foreign(span, agent)
-    return span.facts if isinstance(span.facts, ToolFacts) else None
+    facts = span.facts
+    if facts is None:
+        facts = span.facts = _read(span, agent)
+    return facts if isinstance(facts, ToolFacts) else None
+
+
+def model_facts(span: SpanView, agent: AgentView) -> ModelFacts | None:
+    """Return the facts of a span that is a model call, read once; None for any other span."""
+    facts = span.facts
+    if facts is None:
+        facts = span.facts = _read(span, agent)
+    return facts if isinstance(facts, ModelFacts) else None
+
+
+def _read(span: SpanView, agent: AgentView) -> ToolFacts | ModelFacts | str:
+    """Return the facts of a span; a word where it has none."""
+    operation = span.operation
+    if operation in semconv.MODEL_OPERATIONS:
+        return _model(span)
+    if operation != semconv.EXECUTE_TOOL or not span.tool:
+        return "other"
+    around = agent.state.get(_AROUND) == (span.span_id, span.tool)
+    agent.state[_AROUND] = span.parent_id, span.tool
+    if around:
+        return _AROUND
+    return _ours(span) if semconv.ARGUMENTS_HASH in span.attributes else _foreign(span, agent)
 
 
 def _ours(span: SpanView) -> ToolFacts:
@@ -259,13 +277,6 @@ class ModelFacts:
     overflow_tokens: int | None = None
     overflow_limit: int | None = None
     first_chunk_s: float | None = None
-
-
-def model_facts(span: SpanView) -> ModelFacts | None:
-    """Return the facts of a span that is a model call, read once; None for any other span."""
-    if span.facts is None and span.operation in semconv.MODEL_OPERATIONS:
-        span.facts = _model(span)
-    return span.facts if isinstance(span.facts, ModelFacts) else None
 
 
 def _model(span: SpanView) -> ModelFacts:

@@ -55,7 +55,7 @@ class HallucinatedAction:
         facts = tool_facts(span, agent)
         if facts is not None:
             return self._executed(facts, span, agent, run)
-        if model_facts(span) is not None:
+        if model_facts(span, agent) is not None:
             return self._asked(span, agent, run)
         if span.operation in RUNS and span.failed and span.span_id == agent.span_id:
             return list(self._never_executed(agent, run))

@@ -66,7 +66,7 @@ class Loop:
         facts = tool_facts(span, agent)
         if facts is not None:
             return () if self._limits.is_note(facts.tool) else self._call(facts, span, agent, run)
-        model = model_facts(span)
+        model = model_facts(span, agent)
         if model is not None:
             state = _agent(agent)
             state.models += 1

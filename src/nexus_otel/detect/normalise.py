@@ -16,7 +16,6 @@ _INFERENCE_KIND: Final = "openinference.span.kind"
 _TRACELOOP_KIND: Final = "traceloop.span.kind"
 _REQUEST_TYPE: Final = "llm.request.type"
 _OLD_INPUT: Final = "gen_ai.usage.prompt_tokens"
-_MARKS: Final = (_INFERENCE_KIND, _TRACELOOP_KIND, _REQUEST_TYPE, _OLD_INPUT)
 
 _OPERATIONS: Final = {
     "LLM": semconv.CHAT,
@@ -76,7 +75,12 @@ def normalised(attributes: Attributes) -> Attributes:
 
     What stands there under a name of the conventions stays; messages and tools become the JSON of the conventions.
     """
-    if not any(mark in attributes for mark in _MARKS):
+    if not (
+        _INFERENCE_KIND in attributes
+        or _TRACELOOP_KIND in attributes
+        or _REQUEST_TYPE in attributes
+        or _OLD_INPUT in attributes
+    ):
         return attributes
     out: dict[str, Any] = dict(attributes)
     for name, value in attributes.items():
