@@ -18,6 +18,7 @@ _ENOUGH: Final = 8
 """Values below which a key says nothing by itself."""
 _LEAST_S: Final = 1e-3
 _MOST_S: Final = 1e7
+_MOST_TOKENS: Final = 10**7
 _TO_DEVIATION: Final = 1.4826
 """From a median absolute deviation to a standard deviation, for values that are normally distributed."""
 
@@ -56,7 +57,7 @@ class Baselines:
 
     def add(self, operation: str, name: str, seconds: float, tokens: int | None) -> None:
         """Take how long something took, and how many tokens it put out."""
-        value = (round(min(max(seconds, _LEAST_S), _MOST_S), 3), tokens or 0)
+        value = (round(min(max(seconds, _LEAST_S), _MOST_S), 3), min(max(tokens or 0, 0), _MOST_TOKENS))
         for key in (_key(operation, name), operation):
             self._of(key).append(value)
             self._new[key] = self._new.get(key, 0) + 1
@@ -114,7 +115,7 @@ def _value(stored: Any) -> Value | None:
         return None
     seconds, tokens = stored
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in stored)
-    if not numbers or not (_LEAST_S <= seconds <= _MOST_S and 0 <= tokens <= _MOST_S):
+    if not numbers or not (_LEAST_S <= seconds <= _MOST_S and 0 <= tokens <= _MOST_TOKENS):
         return None
     return float(seconds), int(tokens)
 

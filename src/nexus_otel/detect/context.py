@@ -25,6 +25,8 @@ _BYTES_A_TOKEN: Final = 10
 """More than texts have: what is added is at least a token for each of these."""
 _LEAST: Final = 1_000
 """Tokens below which no window ends: usage that somebody made up for a test."""
+_MOST: Final = 10**9
+"""Tokens that no prompt has."""
 _OVER: Final = 1.005
 _FULL: Final = frozenset({"model_context_window_exceeded", "context_window_exceeded", "context_length_exceeded"})
 """Finish reasons of a full window (Anthropic from Sonnet 4.5 on; gateways)."""
@@ -50,6 +52,7 @@ class _Talk:
         largest: The step that added most, as tokens, tools and the span of the tool's answer.
         learnt: The limit that an error gave.
         wrong: Whether a prompt went through that is over the limit as we know it.
+        shortened: Whether messages were taken out before: who does that will do it again, before the window is full.
         flat: Calls in a row whose prompt did not grow though much was added.
         reached: The highest share that was told.
         evidence: The spans that show what was found.
@@ -60,6 +63,7 @@ class _Talk:
     largest: tuple[int, list[str], str] | None = None
     learnt: int | None = None
     wrong: bool = False
+    shortened: bool = False
     flat: int = 0
     reached: float = 0.0
     evidence: list[str] = field(default_factory=list)
@@ -93,7 +97,7 @@ class ContextOverflow:
         if span.operation == semconv.EXECUTE_TOOL:
             _note_tool(agent, span)
             return ()
-        facts = model_facts(span)
+        facts = model_facts(span, agent)
         if facts is None:
             return ()
         state: _Agent = agent.state.get(CONTEXT_OVERFLOW) or agent.state.setdefault(CONTEXT_OVERFLOW, _Agent())
@@ -117,11 +121,12 @@ class ContextOverflow:
     def _model_call(self, span: SpanView, facts: ModelFacts, talk: _Talk, state: _Agent) -> _Told | None:
         if facts.overflow or not _FULL.isdisjoint(finish_reasons(span)):
             return self._overflowed(span, facts, talk, state)
-        if facts.input_tokens is None or facts.input_tokens < 0:
+        if facts.input_tokens is None or not 0 <= facts.input_tokens < _MOST:
             return None
         call = _call(span, facts, facts.input_tokens)
         before = talk.calls[-1] if talk.calls else None
         if before is not None and _is_shorter(before, call):
+            talk.shortened |= call.tokens < before.tokens
             talk.calls.clear()
             talk.flat = 0
             before = None
@@ -146,7 +151,7 @@ class ContextOverflow:
 
     def _overflowed(self, span: SpanView, facts: ModelFacts, talk: _Talk, state: _Agent) -> _Told:
         limit, tokens = facts.overflow_limit, facts.overflow_tokens or facts.input_tokens
-        if limit is not None and limit > 0:
+        if limit is not None and 0 < limit < _MOST:
             talk.learnt = limit
             self._limits.learn(facts.model, limit)
         else:
@@ -173,7 +178,7 @@ class ContextOverflow:
         known = talk.finding
         if level or (known is not None and known.level != INFO):
             return None
-        left = _steps_left(talk, limit) if share >= limits.context_half else None
+        left = _steps_left(talk, limit) if share >= limits.context_half and not talk.shortened else None
         if left is not None and left <= limits.context_steps_left:
             title = f"at this pace the context is full in {left} {'step' if left == 1 else 'steps'}: {filled} now"
             return _Told("projection", WARNING, title, limit, call.tokens, step)

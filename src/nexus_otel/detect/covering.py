@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from itertools import pairwise
+from statistics import median
 from typing import Final
 
 _MOST: Final = 256
@@ -43,9 +44,11 @@ def seconds(covered: list[Interval]) -> float:
     return sum(until - since for since, until, _first, _last in covered) / 1e9
 
 
-def largest_gap(covered: list[Interval]) -> tuple[float, str, str]:
-    """Return the longest time between two of them, with the spans before and after it."""
-    gaps = (
-        ((after[0] - before[1]) / 1e9, before[3], after[2]) for before, after in pairwise(covered)
-    )
-    return max(gaps, default=(0.0, "", ""))
+def largest_gap(covered: list[Interval]) -> tuple[float, float, str, str]:
+    """Return the longest time between two of them, the middle of the others, and the spans before and after it."""
+    gaps = [((after[0] - before[1]) / 1e9, before[3], after[2]) for before, after in pairwise(covered)]
+    if not gaps:
+        return 0.0, 0.0, "", ""
+    longest = max(gaps)
+    gaps.remove(longest)
+    return longest[0], median(gap[0] for gap in gaps) if gaps else 0.0, longest[1], longest[2]

@@ -145,8 +145,9 @@ class LatencySpike:
     def _gap(
         self, span: SpanView, inside: list[covering.Interval], state: _State, run: RunView
     ) -> Iterable[Finding]:  # fmt: skip
-        seconds, before, after = covering.largest_gap(inside)
-        if seconds < self._limits.gap_s or seconds < self._limits.slow_share * span.seconds:
+        seconds, usual_s, before, after = covering.largest_gap(inside)
+        limits = self._limits
+        if seconds < max(limits.gap_s, limits.slow_share * span.seconds, limits.slow_times * usual_s):
             return ()
         title = f"{seconds:.1f} s between two steps with nothing recorded"
         data = {"seconds": round(seconds, 3), "usual_s": None, "why": "gap", "cause": f"gap:{span.span_id}"}
@@ -173,7 +174,7 @@ def _found(  # noqa: PLR0913, PLR0917 - one place where all of it meets
 def _timed(span: SpanView, agent: AgentView, inside: list[covering.Interval] | None) -> _Timed | None:
     """Return a step with its self time; None where two libraries recorded one tool call, and it is the outer one."""
     seconds = span.seconds - (covering.seconds(inside) if inside is not None else 0)
-    if (model := model_facts(span)) is not None:
+    if (model := model_facts(span, agent)) is not None:
         return _Timed(span.operation, model.model, max(0.0, seconds), model.output_tokens, model)
     if span.operation != semconv.EXECUTE_TOOL:
         source = str(span.attributes.get(semconv.DATA_SOURCE) or "")
@@ -203,7 +204,7 @@ def _cause(span: SpanView, timed: _Timed, tried_ns: int) -> str:
     for name, at_ns, attributes in span.events:
         if name == semconv.RETRY_EVENT:
             wait = attributes.get(semconv.RETRY_WAIT)
-            wait_s = float(wait) if isinstance(wait, int | float) else 0.0
+            wait_s = float(wait) if isinstance(wait, int | float) and 0 <= wait <= span.seconds else 0.0
             waited += wait_s
             tried_ns = max(tried_ns, at_ns + int(wait_s * 1e9))
     if tried_ns >= half_ns or waited >= span.seconds / 2:
