@@ -74,14 +74,16 @@ class Baselines:
 
     def absorb(self, stored: Any) -> None:
         """Take the values of earlier processes, as older than what there is."""
-        kept = stored.get("seconds") if isinstance(stored, Mapping) else None
-        for key, values in list(kept.items())[:_MOST_KEYS] if isinstance(kept, Mapping) else ():
-            if isinstance(key, str) and len(key) <= _LONGEST_KEY and isinstance(values, Sequence):
-                there = self._of(key)
-                older = [value for value in map(_value, values) if value is not None]
-                merged = [*older, *there]
-                there.clear()
-                there.extend(merged)
+        for key, values in _read(stored).items():
+            there = self._of(key)
+            merged = [*values, *there]
+            there.clear()
+            there.extend(merged)
+
+    def append(self, new: Any) -> None:
+        """Take the values of another process, as `take_new` gave them."""
+        for key, values in _read({"seconds": new}).items():
+            self._of(key).extend(values)
 
     def take_new(self) -> dict[str, list[Value]]:
         """Return the values that came since this was last asked."""
@@ -107,6 +109,16 @@ class Baselines:
 
 def _key(operation: str, name: str) -> str:
     return f"{operation} {name}"[:_LONGEST_KEY]
+
+
+def _read(stored: Any) -> dict[str, list[Value]]:
+    """Return stored values by key, without what is none."""
+    kept = stored.get("seconds") if isinstance(stored, Mapping) else None
+    return {
+        key: [value for value in map(_value, values[-_KEPT:]) if value is not None]
+        for key, values in (list(kept.items())[-_MOST_KEYS:] if isinstance(kept, Mapping) else ())
+        if isinstance(key, str) and len(key) <= _LONGEST_KEY and isinstance(values, list)
+    }
 
 
 def _value(stored: Any) -> Value | None:
