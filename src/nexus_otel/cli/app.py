@@ -131,6 +131,17 @@ def compare(runs: tuple[str, ...], by: str | None, since: str | None, *, as_json
     command.compare_sets(by, earliest, runs, as_json=as_json)
 
 
+@commands.command()
+@click.option("--interval", type=click.FloatRange(min=0.2), default=1.0, show_default=True, help="Seconds.")
+@click.option("--once", is_flag=True, help="Look once and end; so it is where the output is no terminal.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a look.")
+def watch(interval: float, *, once: bool, as_json: bool) -> None:
+    """Show the running agents: what each is at and for how long, steps, tokens, and findings as they come."""
+    from nexus_otel.cli import watch as command
+
+    command.watch(interval, once=once, as_json=as_json)
+
+
 @commands.command(epilog=_RUN_HELP)
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
 def export(runs: tuple[str, ...]) -> None:

@@ -116,7 +116,7 @@ def _ours(span: SpanView) -> ToolFacts:
         error_type=str(get(semconv.ERROR_TYPE) or ""),
         words=_said(span) if failed else "",
         known=known if isinstance(known, bool) else None,
-        schema_errors=tuple(map(str, errors)) if isinstance(errors, Sequence) and not isinstance(errors, str) else None,
+        schema_errors=tuple(map(str, errors)) if isinstance(errors, tuple | list) else None,
         form=str(get(semconv.TOOL_ANSWER_FORM) or "other"),
         id=str(get(semconv.TOOL_CALL_ID) or ""),
         derived=get(semconv.DERIVED) is True,
@@ -221,7 +221,7 @@ def finish_reasons(span: SpanView) -> tuple[str, ...]:
     reasons = span.attributes.get(semconv.RESPONSE_FINISH_REASONS)
     if isinstance(reasons, str):
         return (reasons,)
-    return tuple(map(str, reasons)) if isinstance(reasons, Sequence) else ()
+    return tuple(map(str, reasons)) if isinstance(reasons, tuple | list) else ()
 
 
 def was_cut(span: SpanView) -> bool:
@@ -229,11 +229,8 @@ def was_cut(span: SpanView) -> bool:
     return any(reason in {"length", "max_tokens"} for reason in finish_reasons(span))
 
 
-def asked_calls(span: SpanView) -> list[AskedCall]:
-    """Return the tool calls of a model's answer, where its messages were recorded."""
-    recorded = span.attributes.get(semconv.OUTPUT_MESSAGES)
-    if recorded is None or (isinstance(recorded, str) and "tool_call" not in recorded):
-        return []
+def asked_calls(recorded: Any) -> list[AskedCall]:
+    """Return the tool calls in the messages of a model's answer, as they were recorded."""
     messages = parsed(recorded)
     if not isinstance(messages, Sequence) or isinstance(messages, str):
         return []

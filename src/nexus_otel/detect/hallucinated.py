@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from nexus_otel import semconv
 from nexus_otel.detect.evidence import grown, short, times
 from nexus_otel.detect.facts import AskedCall, ToolFacts, asked_calls, checked, model_facts, tool_facts, was_cut
 from nexus_otel.detect.invented import CUT_STATE, INVALID, UNKNOWN_TOOL, Invented, certain, invented, nearest
@@ -15,7 +16,8 @@ from nexus_otel.detect.thresholds import Thresholds
 _MOST_FINDINGS: Final = 64
 _MOST_ASKED: Final = 64
 _MOST_SHOWN: Final = 5
-_WAITING: Final = f"{HALLUCINATED_ACTION}.waiting"
+_ANSWER: Final = f"{HALLUCINATED_ACTION}.answer"
+_ASKS: Final = '"tool_call"'
 _WORDS: Final = {
     UNKNOWN_TOOL: "is not a tool of this agent",
     INVALID: "got arguments that it does not take",
@@ -25,12 +27,13 @@ _WORDS: Final = {
 
 
 @dataclass(slots=True)
-class _Waiting:
-    """A made-up call in a model's answer: of it a tool span tells, or nothing does."""
+class _Answer:
+    """A model's answer that asks for tools, and those that were executed since: their ids and names."""
 
-    asked: AskedCall
     span_id: str
-    why: Invented
+    recorded: Any
+    asks: int
+    executed: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -66,9 +69,9 @@ class HallucinatedAction:
         return ()
 
     def _executed(self, facts: ToolFacts, span: SpanView, agent: AgentView, run: RunView) -> Iterable[Finding]:
-        waiting: list[_Waiting] | None = agent.state.get(_WAITING)
-        if waiting:
-            _answered(waiting, facts)
+        answer: _Answer | None = agent.state.get(_ANSWER)
+        if answer is not None and len(answer.executed) < _MOST_ASKED:
+            answer.executed.append((facts.id, facts.tool))
         why = invented(facts, span, agent)
         if why is None:
             return ()
@@ -81,19 +84,23 @@ class HallucinatedAction:
         """Take a model call: what the one before it asked for and nothing executed was refused by the framework."""
         found = list(self._never_executed(agent, run))
         agent.state[CUT_STATE] = was_cut(span)
-        waiting = [
-            _Waiting(asked, span.span_id, why)
-            for asked in asked_calls(span)[:_MOST_ASKED]
-            if (why := _against_offer(asked, agent)) is not None
-        ]
-        if waiting:
-            agent.state[_WAITING] = waiting
+        recorded = span.attributes.get(semconv.OUTPUT_MESSAGES)
+        asks = _MOST_ASKED if not isinstance(recorded, str) else recorded.count(_ASKS)
+        whole = semconv.OUTPUT_MESSAGES not in (span.attributes.get(semconv.TRUNCATED) or ())
+        if recorded is not None and asks and whole:
+            agent.state[_ANSWER] = _Answer(span.span_id, recorded, asks)
         return found
 
     def _never_executed(self, agent: AgentView, run: RunView) -> Iterator[Finding]:
-        for call in agent.state.pop(_WAITING, ()):
-            data = {"cause": f"{call.asked.tool}:{call.why.kind}", "executed": False}
-            yield from self._found(call.asked.tool, call.why, call.span_id, data, agent, run)
+        """Look at the last answer's calls: only where one of them may not have been executed is it parsed."""
+        answer: _Answer | None = agent.state.pop(_ANSWER, None)
+        if answer is None or len(answer.executed) >= answer.asks:
+            return
+        for asked in _left(asked_calls(answer.recorded)[:_MOST_ASKED], answer.executed):
+            why = _against_offer(asked, agent)
+            if why is not None:
+                data = {"cause": f"{asked.tool}:{why.kind}", "executed": False}
+                yield from self._found(asked.tool, why, answer.span_id, data, agent, run)
 
     def _found(  # noqa: PLR0913, PLR0917 - one place makes the finding
         self, tool: str, why: Invented, span_id: str, data: dict[str, Any], agent: AgentView, run: RunView
@@ -133,11 +140,16 @@ class HallucinatedAction:
         return Finding(HALLUCINATED_ACTION, why.level, "", run.trace_id, span_id, (), data, advice, 1, key)
 
 
-def _answered(waiting: list[_Waiting], facts: ToolFacts) -> None:
-    """Forget the made-up call that a tool span is of: by its id, else the first of the tool."""
-    of_tool = [one for one in waiting if one.asked.tool == facts.tool]
-    if of_tool:
-        waiting.remove(next((one for one in of_tool if facts.id and one.asked.id == facts.id), of_tool[0]))
+def _left(asked: list[AskedCall], executed: list[tuple[str, str]]) -> list[AskedCall]:
+    """Return the calls that no tool span is of: by its id, else by the tool's name."""
+    ids = {call_id for call_id, _tool in executed if call_id}
+    left = [call for call in asked if call.id not in ids]
+    for call_id, tool in executed:
+        if not any(call.id == call_id != "" for call in asked):
+            same = next((call for call in left if call.tool == tool), None)
+            if same is not None:
+                left.remove(same)
+    return left
 
 
 def _against_offer(asked: AskedCall, agent: AgentView) -> Invented | None:

@@ -18,6 +18,7 @@ from nexus_otel.detect.thresholds import Thresholds
 _MOST_SEEN: Final = 4_096
 _SHOWN: Final = 200
 _MOST_TOOLS: Final = 5
+_NOTES, _WAITS, _HANDS_OVER, _ACTS = "notes", "waits", "hands over", "acts"
 
 
 @dataclass(slots=True)
@@ -60,12 +61,13 @@ class Loop:
 
     def __init__(self, thresholds: Thresholds) -> None:
         self._limits = thresholds
+        self._kinds: dict[str, str] = {}
 
     def seen(self, span: SpanView, agent: AgentView, run: RunView) -> Iterable[Finding]:
         """Take a span that has ended."""
         facts = tool_facts(span, agent)
         if facts is not None:
-            return () if self._limits.is_note(facts.tool) else self._call(facts, span, agent, run)
+            return self._call(facts, span, agent, run)
         model = model_facts(span, agent)
         if model is not None:
             state = _agent(agent)
@@ -81,12 +83,18 @@ class Loop:
         return ()
 
     def _call(self, facts: ToolFacts, span: SpanView, agent: AgentView, run: RunView) -> Iterable[Finding]:
+        kind = self._kinds.get(facts.tool)
+        if kind is None:
+            kind = self._kind(facts.tool)
+        if kind == _NOTES:
+            return ()
         state, whole = _agent(agent), _run(run)
         call = self._entry(facts, span, state, run)
-        if not facts.failed and hands_over(facts.tool):
+        if kind == _HANDS_OVER and not facts.failed:
             return whole.handovers.tool(facts.tool, span, run, self._limits)
+        call.waits = kind == _WAITS or facts.form == "pending"
         polls = call.waits or call.idle_ns >= self._limits.poll_gap_s * 1e9 or state.waited
-        state.waited = self._limits.is_wait(facts.tool)
+        state.waited = kind == _WAITS
         if not polls and _count(whole, call):
             whole.handovers.progress()
         state.window.add(call, self._limits)
@@ -104,8 +112,19 @@ class Loop:
         state.model_ns = 0
         state.last_end_ns = max(state.last_end_ns, span.end_ns)
         same = facts.call + facts.answer if facts.call is not None and facts.answer is not None else None
-        waits = facts.form == "pending" or self._limits.is_wait(facts.tool)
-        return Call(facts, span, same, state.round, idle_ns, run.tokens, waits)
+        return Call(facts, span, same, state.round, idle_ns, run.tokens)
+
+    def _kind(self, tool: str) -> str:
+        """Return what a tool is for where that matters here, by its name."""
+        if self._limits.is_note(tool):
+            kind = _NOTES
+        elif self._limits.is_wait(tool):
+            kind = _WAITS
+        else:
+            kind = _HANDS_OVER if hands_over(tool) else _ACTS
+        if len(self._kinds) < _MOST_SEEN:
+            self._kinds[tool] = kind
+        return kind
 
     def _in_window(self, window: Window, call: Call, agent: AgentView, run: RunView) -> Iterator[Finding]:
         period = window.cycle(self._limits)
@@ -115,6 +134,8 @@ class Loop:
                 yield found
                 return
         streak = window.errors.get(call.facts.tool) if call.facts.failed else window.streak
+        if call.facts.failed and streak is not None and streak.rounds < 2 * self._limits.loop_calls:
+            streak = None if window.goes_round() else streak
         if streak is not None and (level := self._level(streak)) is not None:
             found = self._repeat(streak, level, agent, run)
             if found is not None:

@@ -71,7 +71,7 @@ class SpanView:
     def number(self, name: str) -> int | None:
         """Return an attribute that is a whole number; None where it is none."""
         value = self.attributes.get(name)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+        return value if type(value) is int else None
 
 
 @dataclass(slots=True)

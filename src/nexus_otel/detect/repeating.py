@@ -34,7 +34,7 @@ class Call:
     round: int
     idle_ns: int
     tokens: int
-    waits: bool
+    waits: bool = False
 
 
 @dataclass(slots=True)
@@ -96,16 +96,18 @@ class Window:
     Attributes:
         turn: The agent's.
         tail: What the latest calls share with equal ones.
+        there: How often each is in the tail.
         calls: The latest calls.
         streak: Equal calls and answers in a row.
         errors: Equal errors by tool, since anything new succeeded in between.
-        cycles: For each period, how many calls in a row equal the one that many calls before.
+        cycles: For each period, how many calls in a row equal the one that many calls before; empty for none.
         seen: What was seen of successful calls.
         reworded: What the detector of reworded questions keeps.
     """
 
     turn: int
     tail: list[str | None] = field(default_factory=list)
+    there: dict[str | None, int] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     streak: Streak | None = None
     errors: dict[str, Streak] = field(default_factory=dict)
@@ -123,8 +125,16 @@ class Window:
         self._count_errors(call, limits)
         self.tail.append(call.same)
         self.calls.append(call)
+        self.there[call.same] = self.there.get(call.same, 0) + 1
         if len(self.tail) > _TAIL:
-            del self.tail[0], self.calls[0]
+            self._drop_first()
+
+    def _drop_first(self) -> None:
+        same = self.tail.pop(0)
+        del self.calls[0]
+        self.there[same] -= 1
+        if not self.there[same]:
+            del self.there[same]
 
     def cycle(self, limits: Thresholds) -> int | None:
         """Return the shortest period of which the latest calls are full repeats, each asked for after the last."""
@@ -136,12 +146,18 @@ class Window:
                 return period
         return None
 
+    def goes_round(self) -> bool:
+        """Whether the latest calls repeat a cycle of several once already: more of it is told as that cycle."""
+        return any(
+            equal >= period > 1 and len(set(self.tail[-period:])) > 1 for period, equal in enumerate(self.cycles)
+        )
+
     def _count_cycles(self, same: str | None, limits: Thresholds) -> None:
         tail, longest = self.tail, limits.longest_cycle
-        if same is None or same not in tail:
-            self.cycles = [0] * (longest + 1)
+        if same is None or same not in self.there:
+            self.cycles = []
             return
-        cycles = self.cycles
+        cycles = self.cycles = self.cycles or [0] * (longest + 1)
         for period in range(2, min(longest, len(tail)) + 1):
             cycles[period] = cycles[period] + 1 if tail[-period] == same else 0
 

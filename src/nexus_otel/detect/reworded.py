@@ -83,7 +83,7 @@ def _says_nothing(form: str, answer: Any) -> bool:
     text = answer if isinstance(answer, str) else answer_text(answer)
     if len(text) > _SHORT:
         return False
-    return _NOTHING.match(text) is not None or _hollow(parsed(text))
+    return _NOTHING.match(text) is not None or (text[:1] == "{" and _hollow(parsed(text)))
 
 
 def _hollow(value: Any) -> bool:

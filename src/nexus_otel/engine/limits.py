@@ -112,6 +112,10 @@ class Stopped:
         while len(self._errors) > _MAX_STOPPED:
             self._errors.popitem(last=False)
 
+    def forget(self, trace_id: int) -> None:
+        """Forget a trace whose run is over."""
+        self._errors.pop(trace_id, None)
+
     def why(self, trace_id: int) -> AgentGuardError | None:
         """Return why a trace was stopped, if it was."""
         return self._errors.get(trace_id) if self._errors else None

@@ -24,6 +24,7 @@ from opentelemetry.trace import Link
 from nexus_otel import config, semconv
 from nexus_otel._guard import guard, new_lock, note_once
 from nexus_otel.engine.given import GivenRuns
+from nexus_otel.engine.limits import stopped
 from nexus_otel.engine.run import (
     Awaited,
     Place,
@@ -203,6 +204,7 @@ class Runs:
     def _links(self, request: Request) -> list[Link]:
         """Return a link to the finished run that this conversation went on from, if it is remembered."""
         keys: list[Any] = [("call", answer.get("id")) for answer in request.answers]
+        keys.append(("response", request.conversation.continues))
         keys += [("prefix", prefix) for prefix in reversed(request.prefixes[:-1])]
         elsewhere = self._table.awaiting(str(answer.get("id")) for answer in request.answers)
         found = elsewhere[0].span.get_span_context() if elsewhere else self._table.finished(keys)
@@ -353,6 +355,8 @@ class Runs:
             for nested in run.nested:
                 self._close(nested, "parent")
             self._given.close(run, result, outcome)
+        if run.parent is None:
+            stopped.forget(run.span.get_span_context().trace_id)
 
     # -- ending runs ---------------------------------------------------------------------------------------------------
 
@@ -367,6 +371,8 @@ class Runs:
         end_ns = max(run.last_ns, run.start_ns)
         outcome = Outcome(run.failed, None, duration_s=(end_ns - run.start_ns) / 1e9, end_ns=end_ns)
         run.recorder.end_agent(run.span, run.agent, run.totals, outcome)
+        if run.parent is None:
+            stopped.forget(run.span.get_span_context().trace_id)
 
     def close_under(self, span_id: int) -> None:
         """End the runs whose ambient parent has ended."""

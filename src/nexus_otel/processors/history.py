@@ -28,6 +28,9 @@ class History:
     def __init__(self, lock: Any) -> None:
         self.baselines = Baselines()
         self._lock = lock
+        self._thread: threading.Thread
+        self._wanted: threading.Event
+        self._written: threading.Event
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._in_child)
         self._start(self._read)
