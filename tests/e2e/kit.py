@@ -161,7 +161,9 @@ class World:
 
     def spool_bytes(self) -> bytes:
         """Every byte in the store's folder, but the key of the hashes and how long steps took."""
-        files = (path for path in self.home.rglob("*") if path.is_file() and path.name not in {"hash.key", "baselines.json"})
+        files = (
+            path for path in self.home.rglob("*") if path.is_file() and path.name not in {"hash.key", "baselines.json"}
+        )
         return b"\n".join(path.name.encode() + path.read_bytes() for path in files)
 
 

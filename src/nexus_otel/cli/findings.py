@@ -9,11 +9,7 @@ from typing import Any, Final
 
 from nexus_otel import config
 from nexus_otel.cli.runs import Run
-<<<<<<< HEAD
 from nexus_otel.detect import Baselines, examine
-=======
-from nexus_otel.detect import examine
->>>>>>> 88ac8523b0ea34dd8cbe2d710403caecd84d5f8c
 from nexus_otel.detect.model import INFO, LEVELS, MODES, Finding, SpanView
 from nexus_otel.export.read import StoredSpan
 from nexus_otel.processors import detecting

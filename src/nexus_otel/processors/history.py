@@ -28,6 +28,7 @@ class History:
     def __init__(self, lock: Any) -> None:
         self.baselines = Baselines()
         self._lock = lock
+        self._next_s: float
         self._thread: threading.Thread
         self._wanted: threading.Event
         self._written: threading.Event
