@@ -262,7 +262,8 @@ def test_baselines_are_bounded():
     for n in range(3_000):
         known.add("execute_tool", f"tool_{n}", 1.0, None)
     kept = known.as_json()["seconds"]
-    assert len(kept) == 500
+    assert 300 <= len(kept) <= 500
+    assert "execute_tool" in kept
     assert max(len(values) for values in kept.values()) == 64
     assert len(known.take_new()) <= 500
 

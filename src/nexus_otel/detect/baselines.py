@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Final
 
@@ -24,6 +24,14 @@ _TO_DEVIATION: Final = 1.4826
 
 Value = tuple[float, int]
 """Seconds, and the output tokens of a model call, 0 where there are none."""
+
+
+@dataclass(slots=True)
+class _Series:
+    """The last values of a key, as they came, and how many of them have not been written."""
+
+    values: deque[Value] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    new: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +59,25 @@ class Baselines:
     """
 
     def __init__(self, stored: Any = None) -> None:
-        self._values: OrderedDict[str, deque[Value]] = OrderedDict()
-        self._new: dict[str, int] = {}
+        self._kept: dict[str, _Series] = {}
+        self._pairs: dict[tuple[str, str], tuple[_Series, _Series]] = {}
         self.absorb(stored)
 
     def add(self, operation: str, name: str, seconds: float, tokens: int | None) -> None:
         """Take how long something took, and how many tokens it put out."""
-        value = (round(min(max(seconds, _LEAST_S), _MOST_S), 3), min(max(tokens or 0, 0), _MOST_TOKENS))
-        for key in (_key(operation, name), operation):
-            self._of(key).append(value)
-            self._new[key] = self._new.get(key, 0) + 1
+        own, like = self._pairs.get((operation, name)) or self._pair(operation, name)
+        value = (seconds, tokens or 0)
+        own.values.append(value)
+        like.values.append(value)
+        own.new += 1
+        like.new += 1
 
     def usual(self, operation: str, name: str, tokens: int | None) -> Usual | None:
         """Return how long something usually takes; None where too little was seen."""
-        own = self._values.get(_key(operation, name), ())
+        own = self._values(_key(operation, name))
         if len(own) >= _ENOUGH:
             return _by_tokens(own, tokens or 0) or _usual([seconds for seconds, _tokens in own], own=True)
-        like = self._values.get(operation, ())
+        like = self._values(operation)
         return _usual([seconds for seconds, _tokens in like], own=False) if len(like) >= _ENOUGH else None
 
     # -- between processes ---------------------------------------------------------------------------------------------
@@ -75,40 +85,52 @@ class Baselines:
     def absorb(self, stored: Any) -> None:
         """Take the values of earlier processes, as older than what there is."""
         for key, values in _read(stored).items():
-            there = self._of(key)
-            merged = [*values, *there]
-            there.clear()
-            there.extend(merged)
+            series = self._series(key)
+            series.values = deque([*values, *series.values], maxlen=_KEPT)
 
     def append(self, new: Any) -> None:
         """Take the values of another process, as `take_new` gave them."""
         for key, values in _read({"seconds": new}).items():
-            self._of(key).extend(values)
+            self._series(key).values.extend(values)
 
     def take_new(self) -> dict[str, list[Value]]:
         """Return the values that came since this was last asked."""
-        new = {key: list(self._values[key])[-count:] for key, count in self._new.items() if key in self._values}
-        self._new.clear()
+        new = {key: self._values(key)[-series.new :] for key, series in self._kept.items() if series.new}
+        for series in self._kept.values():
+            series.new = 0
         return new
 
     def as_json(self) -> dict[str, Any]:
         """Return what a later process begins with."""
-        return {"schema": 1, "seconds": {key: list(values) for key, values in self._values.items()}}
+        return {"schema": 1, "seconds": {key: self._values(key) for key in self._kept}}
 
-    def _of(self, key: str) -> deque[Value]:
-        values = self._values.get(key)
-        if values is None:
-            values = self._values[key] = deque(maxlen=_KEPT)
-            if len(self._values) > _MOST_KEYS:
-                gone, _values = self._values.popitem(last=False)
-                self._new.pop(gone, None)
-        else:
-            self._values.move_to_end(key)
-        return values
+    def _values(self, key: str) -> list[Value]:
+        series = self._kept.get(key)
+        return [_bounded(*value) for value in series.values] if series is not None else []
+
+    def _pair(self, operation: str, name: str) -> tuple[_Series, _Series]:
+        """Return what is kept of a tool or model, and of all that do the same."""
+        like, own = self._series(operation), self._series(_key(operation, name))
+        self._pairs[operation, name] = own, like
+        return own, like
+
+    def _series(self, key: str) -> _Series:
+        series = self._kept.get(key)
+        if series is None:
+            if len(self._kept) >= _MOST_KEYS:
+                self._pairs.clear()
+                for few in sorted(self._kept, key=lambda kept: len(self._kept[kept].values))[: _MOST_KEYS // 4]:
+                    del self._kept[few]
+            series = self._kept[key] = _Series()
+        return series
 
 
 def _key(operation: str, name: str) -> str:
     return f"{operation} {name}"[:_LONGEST_KEY]
+
+
+def _bounded(seconds: float, tokens: int) -> Value:
+    return round(min(max(seconds, _LEAST_S), _MOST_S), 3), min(max(tokens, 0), _MOST_TOKENS)
 
 
 def _read(stored: Any) -> dict[str, list[Value]]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from nexus_otel import semconv
 from nexus_otel.detect.evidence import grown, short
-from nexus_otel.detect.facts import ModelFacts, finish_reasons, model_facts
+from nexus_otel.detect.facts import ModelFacts, model_facts
 from nexus_otel.detect.model import CONTEXT_OVERFLOW, ERROR, INFO, WARNING, AgentView, Finding, RunView, SpanView
 from nexus_otel.detect.models import Limits, shares_output
 from nexus_otel.detect.thresholds import Thresholds
@@ -28,6 +28,8 @@ _LEAST: Final = 1_000
 _MOST: Final = 10**9
 """Tokens that no prompt has."""
 _OVER: Final = 1.005
+_Answer = tuple[str, str, int]
+"""Of a tool: its name, its span, and how long it is, 0 where that is not known."""
 _FULL: Final = frozenset({"model_context_window_exceeded", "context_window_exceeded", "context_length_exceeded"})
 """Finish reasons of a full window (Anthropic from Sonnet 4.5 on; gateways)."""
 
@@ -49,7 +51,7 @@ class _Talk:
 
     Attributes:
         calls: The last ones that told their tokens, of one conversation: messages only come to it.
-        largest: The step that added most, as tokens, tools and the span of the tool's answer.
+        largest: The step that added most, as tokens and the answers of tools.
         learnt: The limit that an error gave.
         wrong: Whether a prompt went through that is over the limit as we know it.
         shortened: Whether messages were taken out before: who does that will do it again, before the window is full.
@@ -60,7 +62,7 @@ class _Talk:
     """
 
     calls: deque[_Call] = field(default_factory=lambda: deque(maxlen=_MOST_CALLS))
-    largest: tuple[int, list[str], str] | None = None
+    largest: tuple[int, list[_Answer]] | None = None
     learnt: int | None = None
     wrong: bool = False
     shortened: bool = False
@@ -75,7 +77,7 @@ class _Agent:
     """What is kept of one agent: its conversations by model, and what its tools answered since the last call."""
 
     talks: dict[str, _Talk] = field(default_factory=dict)
-    tools: list[tuple[str, str, int]] = field(default_factory=list)
+    tools: list[_Answer] = field(default_factory=list)
 
 
 class ContextOverflow:
@@ -91,6 +93,7 @@ class ContextOverflow:
     def __init__(self, thresholds: Thresholds, limits: Limits | None = None) -> None:
         self._thresholds = thresholds
         self._limits = limits if limits is not None else Limits()
+        self._least = min(*thresholds.context_levels, thresholds.context_half, thresholds.context_step)
 
     def seen(self, span: SpanView, agent: AgentView, run: RunView) -> Iterable[Finding]:
         """Take a span that has ended."""
@@ -119,7 +122,7 @@ class ContextOverflow:
     # -- one model call ------------------------------------------------------------------------------------------------
 
     def _model_call(self, span: SpanView, facts: ModelFacts, talk: _Talk, state: _Agent) -> _Told | None:
-        if facts.overflow or not _FULL.isdisjoint(finish_reasons(span)):
+        if facts.overflow or _is_full(span):
             return self._overflowed(span, facts, talk, state)
         if facts.input_tokens is None or not 0 <= facts.input_tokens < _MOST:
             return None
@@ -136,18 +139,23 @@ class ContextOverflow:
             talk.wrong, limit = True, None
         cut = self._cut(before, call, talk, after_tools=bool(state.tools)) if before is not None else None
         jump = _note_growth(before, call, talk, state) if before is not None else 0
-        state.tools.clear()
-        return cut or (self._filling(call, talk, limit, jump) if limit is not None else None)
+        if state.tools:
+            state.tools = []
+        if cut is not None or limit is None or call.tokens < self._least * limit:
+            return cut
+        return self._filling(call, talk, limit, jump)
 
     def _limit(self, span: SpanView, facts: ModelFacts, talk: _Talk) -> int | None:
         """Return what the prompt may have: learnt from an error, else as it is known of the model."""
         if talk.wrong:
             return talk.learnt
-        answered = str(span.attributes.get(semconv.RESPONSE_MODEL) or "")
-        limit = talk.learnt or self._limits.of(facts.model) or self._limits.of(answered)
-        output = facts.max_tokens or 0
-        shared = limit is not None and 0 < output < limit / 2 and shares_output(facts.model)
-        return limit - output if limit is not None and shared else limit
+        limit = talk.learnt or self._limits.of(facts.model)
+        if limit is None:
+            limit = self._limits.of(str(span.attributes.get(semconv.RESPONSE_MODEL) or ""))
+        output = facts.max_tokens
+        if not output or limit is None or not 0 < output < limit / 2 or not shares_output(facts.model):
+            return limit
+        return limit - output
 
     def _overflowed(self, span: SpanView, facts: ModelFacts, talk: _Talk, state: _Agent) -> _Told:
         limit, tokens = facts.overflow_limit, facts.overflow_tokens or facts.input_tokens
@@ -165,7 +173,7 @@ class ContextOverflow:
     def _filling(self, call: _Call, talk: _Talk, limit: int, jump: int) -> _Told | None:
         """Return how full the window is, where that is a new level; else how soon it is full; else a great step."""
         limits = self._thresholds
-        share, step = call.tokens / limit, self._step(limit)
+        share, step, known = call.tokens / limit, self._step(limit), talk.finding
         filled = f"{call.tokens:,} of {limit:,} tokens"
         if share >= limits.context_cut and talk.reached < limits.context_cut:
             talk.reached = limits.context_cut
@@ -175,7 +183,6 @@ class ContextOverflow:
         if level > talk.reached:
             talk.reached = level
             return _Told("level", WARNING, f"the context is {share:.0%} full: {filled}", limit, call.tokens, step)
-        known = talk.finding
         if level or (known is not None and known.level != INFO):
             return None
         left = _steps_left(talk, limit) if share >= limits.context_half and not talk.shortened else None
@@ -231,7 +238,8 @@ def _finding(told: _Told, talk: _Talk, span: SpanView, run: RunView, key: tuple[
     data |= {"cause": f"context:{key[1]}", "trend": [call.tokens for call in talk.calls]}
     title, advice = told.title, None
     if talk.largest is not None and talk.largest[0] >= told.step:
-        added, tools, tool_id = talk.largest
+        added, answers = talk.largest
+        tools, tool_id = _who(answers)
         data["largest"] = {"tokens": added, "tools": tools, "span_id": tool_id}
         names = ", ".join(map(short, tools[:3])) + (f" and {len(tools) - 3} more" if len(tools) > 3 else "")  # noqa: PLR2004 - those above
         title += f"; {names} added {added:,} at once"
@@ -250,9 +258,18 @@ def _finding(told: _Told, talk: _Talk, span: SpanView, run: RunView, key: tuple[
 
 
 def _call(span: SpanView, facts: ModelFacts, tokens: int) -> _Call:
-    cached = (span.number(semconv.USAGE_CACHE_READ) or 0) + (span.number(semconv.USAGE_CACHE_WRITE) or 0)
-    most = tokens + cached
-    return _Call(span.span_id, most if cached > tokens else tokens, most, facts.messages, facts.size)
+    most = tokens
+    if semconv.USAGE_CACHE_READ in span.attributes or semconv.USAGE_CACHE_WRITE in span.attributes:
+        cached = (span.number(semconv.USAGE_CACHE_READ) or 0) + (span.number(semconv.USAGE_CACHE_WRITE) or 0)
+        most += cached
+        tokens = most if cached > tokens else tokens
+    return _Call(span.span_id, tokens, most, facts.messages, facts.size)
+
+
+def _is_full(span: SpanView) -> bool:
+    """Whether a model stopped because its window was full."""
+    reasons = span.attributes.get(semconv.RESPONSE_FINISH_REASONS)
+    return isinstance(reasons, tuple | list) and bool(reasons) and str(reasons[-1]) in _FULL
 
 
 def _note_tool(agent: AgentView, span: SpanView) -> None:
@@ -263,14 +280,19 @@ def _note_tool(agent: AgentView, span: SpanView) -> None:
 
 
 def _note_growth(before: _Call, call: _Call, talk: _Talk, state: _Agent) -> int:
-    """Keep the step that added most; returns what this one added. Of several tools the longest answer did it."""
+    """Keep the step that added most; returns what this one added."""
+    if not state.tools:
+        return 0
     added = call.tokens - before.tokens
-    if state.tools and (talk.largest is None or added > talk.largest[0]):
-        tool, span_id, size = max(state.tools, key=lambda each: each[2])
-        names = [tool] if size else list(dict.fromkeys(name for name, _id, _size in state.tools))
-        talk.largest = added, names, span_id
-        return added
-    return added if state.tools else 0
+    if talk.largest is None or added > talk.largest[0]:
+        talk.largest = added, state.tools
+    return added
+
+
+def _who(answers: list[_Answer]) -> tuple[list[str], str]:
+    """Return the tools that added to a prompt, with the span of one: of several the one with the longest answer."""
+    tool, span_id, size = max(answers, key=lambda answer: answer[2])
+    return [tool] if size else list(dict.fromkeys(name for name, _id, _size in answers)), span_id
 
 
 def _steps_left(talk: _Talk, limit: int) -> int | None:

@@ -15,13 +15,18 @@ Interval = tuple[int, int, str, str]
 
 def add(covered: list[Interval], new: Interval) -> None:
     """Add a child's time to disjoint intervals in the order of time; beyond many, the smallest gaps are closed."""
-    if new[1] <= new[0]:
+    since, until, _first, ends = new
+    if until <= since:
         return
-    if covered and new[0] <= covered[-1][1]:
+    last = covered[-1] if covered else None
+    if last is None or since > last[1]:
+        covered.append(new)
+    elif since >= last[0]:
+        if until > last[1]:
+            covered[-1] = (last[0], until, last[2], ends)
+    else:
         covered.insert(bisect(covered, new), new)
         _join(covered, 0)
-    else:
-        covered.append(new)
     if len(covered) > _MOST:
         gaps = sorted(after[0] - before[1] for before, after in pairwise(covered))
         _join(covered, gaps[len(gaps) // 2])

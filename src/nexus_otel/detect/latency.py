@@ -33,13 +33,13 @@ class _State:
     Attributes:
         inside: What the children of each open span cover of its time.
         tried: For each open span, when the last try ended that a provider refused, as an HTTP span told.
-        steps: The last steps.
+        steps: The last steps, as `Step` has them.
         evidence: The spans that show each finding.
     """
 
     inside: dict[str, list[covering.Interval]] = field(default_factory=dict)
     tried: dict[str, int] = field(default_factory=dict)
-    steps: deque[Step] = field(default_factory=lambda: deque(maxlen=_MOST_STEPS))
+    steps: deque[tuple[str, str, int, int, float]] = field(default_factory=lambda: deque(maxlen=_MOST_STEPS))
     evidence: dict[Any, list[str]] = field(default_factory=dict)
 
 
@@ -52,7 +52,11 @@ class _Timed:
     seconds: float
     tokens: int | None
     model: ModelFacts | None
-    derived: bool = False
+
+    @property
+    def derived(self) -> bool:
+        """Whether nobody watched it."""
+        return self.operation == _BETWEEN
 
 
 class LatencySpike:
@@ -73,50 +77,77 @@ class LatencySpike:
         """Take a span that has ended."""
         state: _State = run.state.get(LATENCY_SPIKE) or run.state.setdefault(LATENCY_SPIKE, _State())
         inside = state.inside.pop(span.span_id, None)
-        tried_ns = state.tried.pop(span.span_id, 0)
+        operation = span.operation
         if span.parent_id:
-            _note_child(state, span, inside, run)
-        if span.operation in RUNS:
-            return self._gap(span, inside, state, run) if inside is not None else ()
-        timed = _timed(span, agent, inside) if span.operation in STEPS else None
-        if timed is None:
-            return ()
-        state.steps.append(Step(span.name, span.span_id, span.start_ns, span.end_ns, timed.seconds))
-        title = self._judged(timed, run, span)
-        if not span.failed:
-            self._baselines.add(timed.operation, timed.of, timed.seconds, timed.tokens)
-        return self._told(title, timed, span, tried_ns, state, run) if title is not None else ()
+            _note_child(state, span, operation, inside, run)
+        if operation in STEPS:
+            return self._step(span, operation, inside, agent, run, state)
+        return self._gap(span, inside, state, run) if inside is not None and operation in RUNS else ()
 
     def over(self, run: RunView) -> Iterable[Finding]:
         """Take the end of a run: what was slow is told with the critical path."""
         state: _State | None = run.state.get(LATENCY_SPIKE)
         if state is None or not state.evidence:
             return
-        path = largest(state.steps, (run.last_ns - run.start_ns) / 1e9)
+        path = largest((Step(*step) for step in state.steps), (run.last_ns - run.start_ns) / 1e9)
         for (mode, _key), finding in list(run.found.items()):
             if mode == LATENCY_SPIKE:
                 yield replace(finding, data=finding.data | {"critical_path": path})
 
     # -- one step ------------------------------------------------------------------------------------------------------
 
-    def _judged(self, timed: _Timed, run: RunView, span: SpanView) -> tuple[str, str, float | None] | None:
+    def _step(  # noqa: PLR0913, PLR0917 - every span comes here
+        self, span: SpanView, operation: str, inside: list[covering.Interval] | None, agent: AgentView, run: RunView,
+        state: _State,
+    ) -> Iterable[Finding]:  # fmt: skip
+        seconds = max(0, span.end_ns - span.start_ns) / 1e9
+        if inside is not None:
+            seconds = max(0.0, seconds - covering.seconds(inside))
+        model: ModelFacts | None = None
+        if operation == semconv.EXECUTE_TOOL:
+            tool = tool_facts(span, agent)
+            if tool is None:  # two libraries recorded one call, and this is the outer span
+                return ()
+            operation, of, tokens = (_BETWEEN if tool.derived else operation), tool.tool, None
+        elif (model := model_facts(span, agent)) is not None:
+            of, tokens = model.model, model.output_tokens
+        else:
+            of, tokens = str(span.attributes.get(semconv.DATA_SOURCE) or ""), None
+        state.steps.append((span.name, span.span_id, span.start_ns, span.end_ns, seconds))
+        found: Iterable[Finding] = ()
+        if seconds >= (self._limits.slow_model_s if model is not None else self._limits.slow_tool_s):
+            found = self._slow(_Timed(operation, of, seconds, tokens, model), span, state, run)
+        if not span.failed:
+            self._baselines.add(operation, of, seconds, tokens)
+        return found
+
+    def _slow(self, timed: _Timed, span: SpanView, state: _State, run: RunView) -> Iterable[Finding]:
+        judged = self._judged(timed, span, run)
+        if judged is None:
+            return ()
+        level, title, usual_s = judged
+        cause = _cause(span, timed, state.tried.get(span.span_id, 0))
+        data = {"seconds": round(timed.seconds, 3), "usual_s": usual_s and round(usual_s, 3), "why": cause}
+        data |= {"of": timed.of, "cause": f"{timed.of}:{cause}"}
+        if timed.derived or span.failed:
+            level = INFO
+        return _found(level, f"{title}; cause: {_WORDS[cause]}", data, [span.span_id], state, run, ("slow", span.name))
+
+    def _judged(self, timed: _Timed, span: SpanView, run: RunView) -> tuple[str, str, float | None] | None:
         """Return how bad it is, in words, and the seconds that are usual; None for what is not slow."""
         limits, seconds = self._limits, timed.seconds
-        least, hard = (
-            (limits.slow_model_s, limits.hard_model_s) if timed.model else (limits.slow_tool_s, limits.hard_tool_s)
-        )
         run_s = (max(run.last_ns, span.end_ns) - run.start_ns) / 1e9
-        if seconds < least or seconds < limits.slow_share * run_s or limits.may_be_slow(timed.of):
+        if seconds < limits.slow_share * run_s or limits.may_be_slow(timed.of):
             return None
-        name = short(span.name)
-        said = f"{name} took {seconds:.1f} s"
+        said = f"{short(span.name)} took {seconds:.1f} s"
         if timed.derived:
             said = f"{seconds:.1f} s between two model calls, in which {short(timed.of)} ran"
         usual = self._baselines.usual(timed.operation, timed.of, timed.tokens)
+        hard = limits.hard_model_s if timed.model is not None else limits.hard_tool_s
         if usual is None:
             explained = timed.tokens is not None and seconds <= limits.slow_token_s * timed.tokens
             return (WARNING, f"{said} (no baseline yet)", None) if seconds >= hard and not explained else None
-        if not self._is_slow(seconds, usual, least):
+        if not self._is_slow(timed, usual):
             return None
         of_what = "what such an answer usually takes" if usual.by_tokens else "the usual"
         if not usual.own:
@@ -124,23 +155,12 @@ class LatencySpike:
         level = WARNING if usual.own or seconds >= hard else INFO
         return level, f"{said}, {seconds / usual.seconds:.1f} times {of_what}: {usual.seconds:.1f} s", usual.seconds
 
-    def _is_slow(self, seconds: float, usual: Usual, least: float) -> bool:
-        limits = self._limits
+    def _is_slow(self, timed: _Timed, usual: Usual) -> bool:
+        limits, seconds = self._limits, timed.seconds
+        least = limits.slow_model_s if timed.model is not None else limits.slow_tool_s
         times = limits.slow_times_expected if usual.by_tokens else limits.slow_times
         deviations = math.log(seconds / usual.seconds) / max(usual.deviation, limits.slow_floor)
         return deviations >= limits.slow_z and seconds >= times * usual.seconds and seconds - usual.seconds >= least
-
-    def _told(  # noqa: PLR0913, PLR0917 - one place where all of it meets
-        self, judged: tuple[str, str, float | None], timed: _Timed, span: SpanView, tried_ns: int, state: _State,
-        run: RunView,
-    ) -> Iterable[Finding]:  # fmt: skip
-        level, title, usual_s = judged
-        cause = _cause(span, timed, tried_ns)
-        data = {"seconds": round(timed.seconds, 3), "usual_s": usual_s and round(usual_s, 3), "why": cause}
-        data |= {"of": timed.of, "cause": f"{timed.of}:{cause}"}
-        if timed.derived or span.failed:
-            level = INFO
-        return _found(level, f"{title}; cause: {_WORDS[cause]}", data, [span.span_id], state, run, ("slow", span.name))
 
     def _gap(
         self, span: SpanView, inside: list[covering.Interval], state: _State, run: RunView
@@ -169,21 +189,6 @@ def _found(  # noqa: PLR0913, PLR0917 - one place where all of it meets
     return (
         Finding(LATENCY_SPIKE, level, title, run.trace_id, span_ids[-1], tuple(evidence), data, None, count, key),
     )  # fmt: skip
-
-
-def _timed(span: SpanView, agent: AgentView, inside: list[covering.Interval] | None) -> _Timed | None:
-    """Return a step with its self time; None where two libraries recorded one tool call, and it is the outer one."""
-    seconds = span.seconds - (covering.seconds(inside) if inside is not None else 0)
-    if (model := model_facts(span, agent)) is not None:
-        return _Timed(span.operation, model.model, max(0.0, seconds), model.output_tokens, model)
-    if span.operation != semconv.EXECUTE_TOOL:
-        source = str(span.attributes.get(semconv.DATA_SOURCE) or "")
-        return _Timed(span.operation, source, max(0.0, seconds), None, None)
-    tool = tool_facts(span, agent)
-    if tool is None:
-        return None
-    operation = _BETWEEN if tool.derived else span.operation
-    return _Timed(operation, tool.tool, max(0.0, seconds), None, None, tool.derived)
 
 
 _WORDS: Final = {
@@ -215,28 +220,31 @@ def _cause(span: SpanView, timed: _Timed, tried_ns: int) -> str:
     return "queue_or_network" if first is not None and first >= span.seconds / 2 else "model"
 
 
-def _note_child(state: _State, span: SpanView, inside: list[covering.Interval] | None, run: RunView) -> None:
+def _note_child(
+    state: _State, span: SpanView, operation: str, inside: list[covering.Interval] | None, run: RunView
+) -> None:  # fmt: skip
     """Add what a child covers of its parent's time.
 
     Of an agent's time, every span does; of a step's, what is itself a step or an agent, for what an HTTP call takes is
     the step's own. Spans of neither kind hand on what is inside them.
     """
     parent = span.parent_id
-    if parent in run.agents or span.operation:
-        _cover(state, parent, (span.start_ns, span.end_ns, span.span_id, span.span_id))
-    else:
-        for one in inside or ():
-            _cover(state, parent, one)
-    status = span.attributes.get(semconv.STATUS_CODE)
-    refused = isinstance(status, int) and (status in _AGAIN or status >= _SERVER)
-    if refused and not span.operation and len(state.tried) < _MOST_PARENTS:
-        state.tried[parent] = max(state.tried.get(parent, 0), span.end_ns)
+    own = (span.start_ns, span.end_ns, span.span_id, span.span_id)
+    new = (own,) if operation or parent in run.agents else inside
+    if new:
+        covered = state.inside.get(parent)
+        if covered is None:
+            covered = _opened(state, parent)
+        for one in new:
+            covering.add(covered, one)
+    if not operation and semconv.STATUS_CODE in span.attributes and len(state.tried) < _MOST_PARENTS:
+        status = span.attributes[semconv.STATUS_CODE]
+        if isinstance(status, int) and (status in _AGAIN or status >= _SERVER):
+            state.tried[parent] = max(state.tried.get(parent, 0), span.end_ns)
 
 
-def _cover(state: _State, parent: str, interval: covering.Interval) -> None:
-    covered = state.inside.get(parent)
-    if covered is None:
-        covered = state.inside[parent] = []
-        if len(state.inside) > _MOST_PARENTS:
-            del state.inside[next(iter(state.inside))]
-    covering.add(covered, interval)
+def _opened(state: _State, parent: str) -> list[covering.Interval]:
+    covered = state.inside[parent] = []
+    if len(state.inside) > _MOST_PARENTS:
+        del state.inside[next(iter(state.inside))]
+    return covered
