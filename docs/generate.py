@@ -44,7 +44,10 @@ def support() -> str:
             owner, _, method = target.name.rpartition(".")
             if not method.startswith("_") and not target.until:
                 methods.setdefault(owner, []).append(method)
-        recorded = "; ".join(f"`{owner}`: {', '.join(sorted(set(each)))}" for owner, each in methods.items())
+        said = [f"`{owner}`: {', '.join(sorted(set(each)))}" for owner, each in methods.items()]
+        if instrumentor.heard:
+            said.insert(0, f"by its callbacks: {', '.join(target.name for target in instrumentor.heard.values())}")
+        recorded = "; ".join(said)
         rows.append(f"| {name} | {instrumentor.requires[0]} | {tested(instrumentor.package)} | {recorded} |")
     return "\n".join(rows)
 

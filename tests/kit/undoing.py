@@ -172,6 +172,8 @@ def _owner(module: str, path: str) -> tuple[Any, str]:
 def _looks(method: Any) -> Any:
     if isinstance(method, property):
         return "property"
+    if not callable(method):
+        return "a value"
     names = (method.__name__, method.__qualname__, method.__module__, method.__doc__)
     return names, inspect.iscoroutinefunction(method), str(inspect.signature(method))
 

@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 INSTRUMENTORS: Final = {
     "anthropic": ("nexus_otel.instrumentors.anthropic", "AnthropicInstrumentor"),
+    "dspy": ("nexus_otel.instrumentors.dspy", "DSPyInstrumentor"),
+    "langchain": ("nexus_otel.instrumentors.langchain", "LangChainInstrumentor"),
+    "langgraph": ("nexus_otel.instrumentors.langgraph", "LangGraphInstrumentor"),
     "openai": ("nexus_otel.instrumentors.openai", "OpenAIInstrumentor"),
 }
-"""Name, which is the package's top-level module too, and the class that instruments it."""
+"""Name, and the class that instruments it."""
+
+IMPORTED_AS: Final = {"langchain": "langchain_core", "langgraph": "langchain_core"}
+"""The module whose import says that a library is there, where its name is another's or it has none of its own."""
 
 FIRST_PROCESS: Final = "_NEXUS_FIRST_PID"
 """Variable with the id of the first process that is active: only it prints a summary, none of its children."""
@@ -63,7 +69,7 @@ def activate(source: str, settings: Settings | None = None, **given: Any) -> boo
             set_variable(FIRST_PROCESS, str(os.getpid()))
         # a library that makes spans of its own is silent before there is a provider of ours, and to the end of it
         for name in INSTRUMENTORS:
-            when_imported(name, partial(_instrument, name, given))
+            when_imported(IMPORTED_AS.get(name, name), partial(_instrument, name, given))
         when_imported("opentelemetry.trace", _install)
     return True
 

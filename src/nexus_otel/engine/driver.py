@@ -9,12 +9,13 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, get_current_span
 
-from nexus_otel import config
+from nexus_otel import config, semconv
 from nexus_otel._guard import guard, report
 from nexus_otel.engine import scope
+from nexus_otel.engine.around import BatchStep, PassageStep
 from nexus_otel.engine.inner import Seen, completed
 from nexus_otel.engine.limits import AgentGuardError, exceeded, limits_of
-from nexus_otel.engine.run import Run, given_run
+from nexus_otel.engine.run import Run, given_run, owning_run
 from nexus_otel.engine.runs import Runs
 from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.taps import tap_call
@@ -22,12 +23,15 @@ from nexus_otel.engine.target import BadCallError, Call, Target
 from nexus_otel.genai.operations import (
     AgentResult,
     AgentRun,
+    Batch,
     Conversation,
     Detail,
     DetailResult,
     Inference,
     InferenceResult,
+    Operation,
     Outcome,
+    Passage,
     Retrieval,
     RetrievalResult,
     Retry,
@@ -217,6 +221,11 @@ class ToolStep(Step):
         self.span: Span = recorder.start_tool(tool, parent, run.agent if run is not None else None)
         self._context = scope.under_tool(here, self.span)
 
+    @property
+    def takes_results(self) -> bool:
+        """Whether the span is recorded, or a meter takes whether it failed."""
+        return self.span.is_recording() or self.recorder.measures
+
     def _end(self, result: ToolResult | None, outcome: Outcome) -> None:
         self.recorder.end_tool(self.span, self.tool, result, outcome)
         if self._run is not None:
@@ -235,8 +244,14 @@ class AgentStep(Step):
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, agent: AgentRun, here: Context) -> None:
         super().__init__(target, call)
+        agent.apart = agent.apart or bool(here.get(scope.APART))
         self.run = runs.open(recorder, agent, here)
         self._context = self.run.context
+
+    @property
+    def takes_results(self) -> bool:
+        """Whether the span is recorded, or a meter takes whether it failed."""
+        return self.span.is_recording() or self.run.recorder.measures
 
     def _end(self, result: AgentResult | None, outcome: Outcome) -> None:
         runs.close(self.run, result, outcome)
@@ -254,6 +269,11 @@ class RetrievalStep(Step):
         self._run = given_run(here)
         self.span: Span = recorder.start_retrieval(operation, here)
         self._context = scope.current(here, self.span)
+
+    @property
+    def takes_results(self) -> bool:
+        """Whether the span is recorded, or a meter takes whether it failed."""
+        return self.span.is_recording() or self.recorder.measures
 
     def _end(self, result: RetrievalResult | None, outcome: Outcome) -> None:
         self.recorder.end_retrieval(self.span, self._operation, result, outcome)
@@ -337,7 +357,18 @@ def _begin(recorder: Recorder, target: Target, call: Call, here: Context) -> Ste
             return AgentStep(recorder, target, call, operation, here)
         case Retry() if (owner := _owner(here)) is not None and isinstance(owner, ModelStep):
             return RetryStep(target, call, operation, owner)
-        case Retrieval():
+    return _other_step(recorder, target, call, operation, here)
+
+
+def _other_step(
+    recorder: Recorder, target: Target, call: Call, operation: Operation | None, here: Context
+) -> Step | None:
+    match operation:
+        case Batch() if given_run(here) is None:
+            return BatchStep(target, call, here)
+        case Passage() if not here.get(scope.SEAT) and owning_run(here) is None and _owner(here) is None:
+            return PassageStep(target, call, here, runs.left)
+        case Retrieval() if not (operation.outermost and scope.runs(here, semconv.RETRIEVAL)):
             return RetrievalStep(recorder, target, call, operation, here)
         case Detail() if operation.asked or config.current().detail == "full":
             return DetailStep(recorder, target, call, operation, here)

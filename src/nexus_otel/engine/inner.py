@@ -49,6 +49,7 @@ def _called(outer: Inference, inner: Inference) -> Inference:
         model=outer.model or inner.model,
         address=inner.address,
         port=inner.port,
+        stream=outer.stream or inner.stream,
         request=lambda: {**inner.request(), **outer.request()},
     )
 

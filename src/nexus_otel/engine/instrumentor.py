@@ -6,12 +6,10 @@ import importlib.metadata
 import inspect
 import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from importlib.machinery import PathFinder, SourceFileLoader
 from typing import Any, ClassVar, Final
-
-import wrapt
 
 from nexus_otel import config
 from nexus_otel._guard import guard, logger, new_lock, note_once, quietly
@@ -23,6 +21,7 @@ from nexus_otel.engine.generators import inside
 from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.taps import tap_call
 from nexus_otel.engine.target import Call, Swap, Target, belongs, release
+from nexus_otel.engine.wrappers import Wrapper
 from nexus_otel.genai.content import Redact
 from nexus_otel.genai.recorder import Recorder
 
@@ -66,12 +65,14 @@ class Instrumentor:
         requires: Ranges of versions, as `instrumentation_dependencies` returns them: a version is in one of them.
         targets: The methods that are wrapped.
         replacements: What is replaced besides.
+        heard: How things are read of which the library calls back (`engine/listener.py`), by what they are.
     """
 
     package: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[tuple[Target, ...]] = ()
     replacements: ClassVar[tuple[Swap, ...]] = ()
+    heard: ClassVar[Mapping[str, Target]] = {}
 
     _lock: ClassVar[Any] = new_lock()
     _recorder: ClassVar[Recorder | None] = None
@@ -167,7 +168,7 @@ class Instrumentor:
             there = [each for each in mine if belongs(each, version)]
             classes = classes_of(module.__name__.partition(".")[0]) if late else []
             missing = [each for each in there if not cls._place(module, each, classes)]
-        told = [each for each in missing if isinstance(each, Target) and not each.optional]
+        told = [each for each in missing if (each.required if isinstance(each, Swap) else not each.optional)]
         if told:
             _missing(cls.package, version, [f"{module.__name__}.{_gone(module, each.name)}" for each in told])
 
@@ -228,14 +229,14 @@ class Binding:
     def around(self, original: Any) -> Any:
         """Return what takes the place of a method."""
         if self.target.deferred is not None:
-            return wrapt.FunctionWrapper(original, frames.calling_later(self._prepare, self._defer))
+            return Wrapper(original, frames.calling_later(self._prepare, self._defer))
         innermost = inspect.unwrap(original)
         if inspect.isgeneratorfunction(innermost):
-            return wrapt.FunctionWrapper(original, frames.calling_generator(self._start, inside))
+            return Wrapper(original, frames.calling_generator(self._start, inside))
         if inspect.isasyncgenfunction(innermost):
-            return wrapt.FunctionWrapper(original, frames.calling_async_generator(self._start, inside))
+            return Wrapper(original, frames.calling_async_generator(self._start, inside))
         calling = frames.calling_async if inspect.iscoroutinefunction(innermost) else frames.calling
-        return wrapt.FunctionWrapper(original, calling(self._start))
+        return Wrapper(original, calling(self._start))
 
     def _start(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | SilentStep | None:
         return self._begin(Call(wrapped, instance, args, kwargs))

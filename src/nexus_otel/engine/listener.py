@@ -7,9 +7,11 @@ dropping the token: its end sets back what was current before, if the step is st
 
 from __future__ import annotations
 
+import functools
 import os
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,9 +22,12 @@ from nexus_otel._guard import guard, new_lock, note_once
 from nexus_otel.engine import scope
 from nexus_otel.engine.driver import begin
 from nexus_otel.engine.instrumentor import Instrumentor
+from nexus_otel.engine.limits import AgentGuardError
+from nexus_otel.engine.run import given_run
 from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.streams import ABANDONED, Watch, at_end
 from nexus_otel.engine.target import Call, Target
+from nexus_otel.genai.operations import AgentRun
 
 MAX_OPEN: Final = 100_000
 """Open steps of one library; the oldest is forgotten, and ended as abandoned."""
@@ -71,18 +76,27 @@ class Listener:
             call: What the library tells of it, for the target's reader: `told` makes one.
             parent: The key of what it is part of, where the library tells.
             attach: Whether it is made current: only where its end is told from the same thread and task.
+
+        Raises:
+            AgentGuardError: A limit was set, and the run of this model call has reached it.
         """
+        refused: AgentGuardError | None = None
         with guard("hearing of a beginning"):
             if self._pid != os.getpid():
                 self._pid, self._open = os.getpid(), OrderedDict()
             here = self._place(parent)
-            step = self._step(target, call, here)
+            try:
+                step = self._step(target, call, here)
+            except AgentGuardError as error:
+                step, refused = None, error
             context = step.context if step is not None and step.context is not None else here
             opened = _Open(step, Context({**context, _TOLD: key}))
             if attach:
                 opened.before = otel_context.get_current()
                 scope.enter(opened.context)
             self._keep(key, opened)
+        if refused is not None:
+            raise refused
 
     def _step(self, target: Target | None, call: Call, here: Context) -> Step | SilentStep | None:
         recorder = self._instrumentor._recorder
@@ -95,6 +109,11 @@ class Listener:
             return here
         found = self._open.get(parent)
         return here if found is None else found.context
+
+    def above(self, parent: Any) -> AgentRun | None:
+        """Return the run that something belongs to which begins now, as part of `parent`."""
+        run = given_run(self._place(parent))
+        return run.agent if run is not None else None
 
     def _keep(self, key: Any, opened: _Open) -> None:
         with self._lock:
@@ -170,6 +189,21 @@ class Listener:
 def told(instance: Any = None, /, **arguments: Any) -> Call:
     """Return what a library tells as a call: of a method of `instance`, with arguments by name."""
     return Call(None, instance, (), arguments)
+
+
+def carried(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function`, to be called in the context of now whatever thread calls it, such as one of a pool."""
+    context = otel_context.get_current()
+
+    @functools.wraps(function)
+    def calling(*args: Any, **kwargs: Any) -> Any:
+        token = scope.enter(context)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            scope.leave(token)
+
+    return calling
 
 
 def _leave(opened: _Open) -> None:

@@ -124,6 +124,7 @@ class Swap:
         make: Given the original.
         since: The first version of the library that has it.
         until: The first version that has it no more.
+        required: Whether a library without it is cause for a warning.
     """
 
     module: str
@@ -131,6 +132,7 @@ class Swap:
     make: Callable[[Any], Any]
     since: str = ""
     until: str = ""
+    required: bool = False
 
 
 def release(version: str) -> tuple[int, ...]:
