@@ -59,6 +59,16 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def _limits(text: str) -> tuple[tuple[str, int], ...]:
+    found = []
+    for word in _words(text):
+        model, _, tokens = word.rpartition("=")
+        if not model.strip() or not tokens.strip().isdecimal() or not int(tokens):
+            raise ValueError("a comma list of model=tokens")
+        found.append((model.strip(), int(tokens)))
+    return tuple(found)
+
+
 def _number(least: float, kind: type[int | float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
@@ -200,6 +210,18 @@ class Settings:
     )
     on_loop: str = _setting(
         "NEXUS_ON_LOOP", _choice("warn", "raise"), "warn", "raise: a run in a loop raises likewise", "warn, raise"
+    )
+    context_limits: tuple[tuple[str, int], ...] = _setting(
+        "NEXUS_CONTEXT_LIMITS", _limits, (),
+        "Input tokens that models take, by the beginning of their names: before the table that there is",
+        "comma list of model=tokens",
+    )  # fmt: skip
+    note_tools: tuple[str, ...] = _setting(
+        "NEXUS_NOTE_TOOLS", _words, (), "Further tools without effect, such as `think`: no loop is made of them",
+        "comma list of names",
+    )  # fmt: skip
+    slow_ok: tuple[str, ...] = _setting(
+        "NEXUS_SLOW_OK", _words, (), "Tools and models that may take long: no latency spike", "comma list of names"
     )
     user_id: str | None = _setting("NEXUS_USER_ID", str, None, "On every span: `user.id`", "text")
     session_id: str | None = _setting("NEXUS_SESSION_ID", str, None, "On every span: `session.id`", "text")

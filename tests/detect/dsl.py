@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from nexus_otel import normal, semconv
-from nexus_otel.detect import examine
+from nexus_otel.detect import Baselines, Limits, examine
 from nexus_otel.detect.model import Finding, SpanView
 from nexus_otel.detect.thresholds import Thresholds
 from nexus_otel.genai import attributes as of
@@ -75,14 +75,16 @@ class Run:
         seconds: float = 1.0,
         finish: str | None = None,
         error: Failure | None = None,
+        named: str = "a-model",
+        events: Sequence[tuple[str, float, Mapping[str, Any]]] = (),
         **attributes: Any,
     ) -> Run:
-        """A model call, that says something or asks for tools."""
+        """A model call, that says something or asks for tools; `events` have seconds from its beginning."""
         asked = [{"type": "tool_call", "id": self._call(), "name": name, "arguments": given} for name, given in calls]
         for part in asked:
             self._open.setdefault(part["name"], []).append(part["id"])
         parts = ([{"type": "text", "content": said}] if said else []) + asked
-        known: dict[str, Any] = {semconv.OPERATION: "chat", semconv.REQUEST_MODEL: "a-model"}
+        known: dict[str, Any] = {semconv.OPERATION: "chat", semconv.REQUEST_MODEL: named}
         if self.ours:
             known |= {semconv.MESSAGE_COUNT: len(self.messages), semconv.MESSAGE_BYTES: self._bytes()}
         if self.content:
@@ -92,14 +94,16 @@ class Run:
                     [{"type": "function", "name": name, "parameters": schema} for name, schema in self.tools.items()]
                 )
         if error is not None:
-            self._span("chat a-model", known | of.failure(error) | attributes, seconds, message=error.message or "")
+            self._span(f"chat {named}", known | of.failure(error) | attributes, seconds, message=error.message or "")
+            self.closed[-1].events = _events(self.closed[-1], events)
             return self
         known[semconv.RESPONSE_FINISH_REASONS] = (finish or ("tool_call" if asked else "stop"),)
         known |= {semconv.USAGE_INPUT: tokens[0], semconv.USAGE_OUTPUT: tokens[1]}
         if self.content:
             known[semconv.OUTPUT_MESSAGES] = json.dumps([{"role": "assistant", "parts": parts}])
         self.messages.append({"role": "assistant", "parts": parts})
-        self._span("chat a-model", known | attributes, seconds)
+        self._span(f"chat {named}", known | attributes, seconds)
+        self.closed[-1].events = _events(self.closed[-1], events)
         return self
 
     def tool(
@@ -150,6 +154,13 @@ class Run:
         yield self
         self._end()
 
+    @contextmanager
+    def span(self, name: str, **attributes: Any) -> Iterator[Run]:
+        """What happens inside is inside a span of somebody."""
+        self._begin(name, attributes)
+        yield self
+        self._end()
+
     # -- what comes of it ----------------------------------------------------------------------------------------------
 
     def spans(self, *, failed: bool = False) -> list[SpanView]:
@@ -158,9 +169,18 @@ class Run:
             self._end(failed=failed and len(self.stack) == 1)
         return self.closed
 
-    def find(self, *, failed: bool = False, **thresholds: Any) -> list[Finding]:
+    def find(
+        self,
+        *,
+        failed: bool = False,
+        limits: Limits | None = None,
+        baselines: Baselines | None = None,
+        **thresholds: Any,
+    ) -> list[Finding]:
         """What is found in the run."""
-        return examine(self.spans(failed=failed), Thresholds(**thresholds))
+        return examine(
+            self.spans(failed=failed), Thresholds(**thresholds), limits=limits, baselines=baselines, broken=_raised
+        )
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -244,6 +264,14 @@ def modes(findings: Sequence[Finding], level: str | None = None) -> list[str]:
 def told(findings: Sequence[Finding]) -> list[str]:
     """Return the modes of findings that are more than info."""
     return sorted(finding.mode for finding in findings if finding.level != "info")
+
+
+def _events(span: SpanView, events: Sequence[tuple[str, float, Mapping[str, Any]]]) -> list[Any]:
+    return [(name, span.start_ns + ns(at), attributes) for name, at, attributes in events]
+
+
+def _raised(mode: str, error: Exception) -> None:
+    raise AssertionError(f"{mode} could not read a span of a test") from error
 
 
 def _text(value: Any) -> str:

@@ -160,8 +160,10 @@ class World:
         return spans_of_json(done.out)
 
     def spool_bytes(self) -> bytes:
-        """Every byte in the store's folder, but the key of the hashes."""
-        files = (path for path in self.home.rglob("*") if path.is_file() and path.name != "hash.key")
+        """Every byte in the store's folder, but the key of the hashes and how long steps took."""
+        files = (
+            path for path in self.home.rglob("*") if path.is_file() and path.name not in {"hash.key", "baselines.json"}
+        )
         return b"\n".join(path.name.encode() + path.read_bytes() for path in files)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
 
+from nexus_otel import config
 from nexus_otel.cli.runs import Run
-from nexus_otel.detect import examine
+from nexus_otel.detect import Baselines, examine
 from nexus_otel.detect.model import INFO, LEVELS, MODES, Finding, SpanView
 from nexus_otel.export.read import StoredSpan
+from nexus_otel.processors import detecting
 
 ERROR: Final = 2
 
@@ -37,7 +41,17 @@ def views(spans: Iterable[StoredSpan]) -> list[SpanView]:
 
 def findings_of(run: Run) -> list[Finding]:
     """Return what is found in a run: the telling ones first, of a kind in the order of time."""
-    return ordered(examine(views(run.spans)))
+    return ordered(examine(views(run.spans), **_given(config.current(), config.home())))
+
+
+@lru_cache(1)
+def _given(settings: config.Settings, home: Path) -> dict[str, Any]:
+    """Return what the detectors are given: as the settings say, with what earlier runs took, which is only read."""
+    return {
+        "thresholds": detecting.thresholds(settings),
+        "limits": detecting.limits(settings),
+        "baselines": Baselines(detecting.stored(home)),
+    }
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from nexus_otel.detect.all import detectors
+from nexus_otel.detect.baselines import Baselines
 from nexus_otel.detect.detection import Detection
 from nexus_otel.detect.merging import merged
-from nexus_otel.detect.model import Finding, SpanView
+from nexus_otel.detect.model import Detector, Finding, SpanView
+from nexus_otel.detect.models import Limits
 from nexus_otel.detect.thresholds import Thresholds
 
 MOST_HELD: Final = 64 << 20
@@ -21,6 +23,8 @@ def examine(
     spans: Iterable[SpanView],
     thresholds: Thresholds | None = None,
     broken: Callable[[str, Exception], None] | None = None,
+    limits: Limits | None = None,
+    baselines: Baselines | None = None,
 ) -> list[Finding]:
     """Return what is found in the spans of any number of traces, ours or others'.
 
@@ -31,17 +35,17 @@ def examine(
         spans: With `end_ns` 0 where one has not ended.
         thresholds: The defaults if not given.
         broken: Told of an exception of a detector at a span, which is skipped.
+        limits: What models take; the table if not given.
+        baselines: How long steps usually take; what the spans themselves show if not given.
     """
-    found: list[Finding] = []
-    for trace in _traces(spans):
-        found += _examined(trace, thresholds, broken)
-    return found
+    asked = detectors(thresholds, limits, baselines)
+    return [finding for trace in _traces(spans) for finding in _examined(trace, asked, broken)]
 
 
 def _examined(
-    trace: list[SpanView], thresholds: Thresholds | None, broken: Callable[[str, Exception], None] | None
+    trace: list[SpanView], asked: Sequence[Detector], broken: Callable[[str, Exception], None] | None
 ) -> list[Finding]:
-    detection = Detection(detectors(thresholds), broken)
+    detection = Detection(asked, broken)
     found: dict[object, Finding] = {}
     trace_id = trace[0].trace_id
     for span, ends in _in_time(trace):

@@ -13,6 +13,11 @@ NOTE_TOOLS: Final = (
 )  # fmt: skip
 """Tools with no effect outside the agent: neither progress nor repetition."""
 WAIT_TOOLS: Final = ("delay", "pause", "sleep", "wait", "waitfor", "waitforseconds", "waitseconds")
+HUMAN_TOOLS: Final = (
+    "askhuman", "askuser", "askuserquestion", "getuserinput", "human", "humanapproval", "humanassistance",
+    "humanfeedback", "humaninput", "humanintheloop", "input", "requestapproval", "userinput",
+)  # fmt: skip
+"""Tools that ask a person, who takes the time it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,25 @@ class Thresholds:
         seen_calls: Tool calls without which that share means nothing.
         progress_tokens: Output tokens of a model call between two handovers that count as work, its text unknown.
         nearest_distance: Edits between an unknown tool and the known one that is proposed.
+        context_levels: Shares of the context window that are told when a prompt reaches them.
+        context_half: Share from which it is told that the window will soon be full.
+        context_steps_left: Steps to the limit, at the pace of the last ones, from which that is told.
+        context_cut: Share that says that what is more was cut.
+        context_flat: Share of a prompt within which it has not grown.
+        context_drop: Share that a prompt loses where a part was cut.
+        context_step: Share of the window that one step adds at most.
+        slow_z: Deviations of the logarithm of seconds from the middle, from which a step is slow.
+        slow_floor: The least that a deviation is taken for.
+        slow_times: How many times its usual time a slow step takes.
+        slow_times_expected: The same of a model call, of the time that its output tokens usually take.
+        slow_model_s: Seconds more than usual of a slow model call.
+        slow_tool_s: The same of a tool or a retrieval.
+        slow_share: Share of the run so far that a slow step takes.
+        hard_model_s: Seconds of a slow model call where nothing is known of how long they take.
+        hard_tool_s: The same of a tool or a retrieval.
+        slow_token_s: Seconds for each output token that explain a slow model call where nothing is known.
+        gap_s: Seconds between two steps with nothing recorded, reported at level info.
+        slow_ok: Tools and models that may take long; names, however they are cased or joined.
         note_tools: Tools that loops are not made of; names, however they are cased or joined.
         wait_tools: Tools that wait.
     """
@@ -54,6 +78,25 @@ class Thresholds:
     seen_calls: int = 10
     progress_tokens: int = 60
     nearest_distance: int = 3
+    context_levels: tuple[float, ...] = (0.80, 0.90, 0.95)
+    context_half: float = 0.5
+    context_steps_left: int = 3
+    context_cut: float = 0.995
+    context_flat: float = 0.005
+    context_drop: float = 0.30
+    context_step: float = 0.25
+    slow_z: float = 3.5
+    slow_floor: float = 0.25
+    slow_times: float = 4.0
+    slow_times_expected: float = 3.0
+    slow_model_s: float = 10.0
+    slow_tool_s: float = 5.0
+    slow_share: float = 0.05
+    hard_model_s: float = 60.0
+    hard_tool_s: float = 30.0
+    slow_token_s: float = 0.1
+    gap_s: float = 10.0
+    slow_ok: frozenset[str] = frozenset()
     note_tools: frozenset[str] = frozenset(NOTE_TOOLS)
     wait_tools: frozenset[str] = frozenset(WAIT_TOOLS)
 
@@ -64,6 +107,10 @@ class Thresholds:
     def is_wait(self, tool: str) -> bool:
         """Whether a tool only waits."""
         return folded(tool) in self.wait_tools
+
+    def may_be_slow(self, name: str) -> bool:
+        """Whether a tool or a model takes long by nature: it waits, asks a person, or was said to."""
+        return folded(name) in self.slow_ok or self.is_wait(name) or folded(name) in HUMAN_TOOLS
 
 
 _JOINTS = re.compile(r"[\W_]+")

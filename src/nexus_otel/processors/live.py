@@ -18,13 +18,15 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 
-from nexus_otel import semconv
+from nexus_otel import config, semconv
 from nexus_otel._guard import guard, new_lock, report
 from nexus_otel.detect.all import detectors
 from nexus_otel.detect.detection import Detection
 from nexus_otel.detect.model import INFO, LEVELS, LOOP, Finding, SpanView
 from nexus_otel.engine.limits import LoopDetected, stopped
 from nexus_otel.genai.ending import looks
+from nexus_otel.processors import detecting
+from nexus_otel.processors.history import History
 from nexus_otel.processors.telling import tell
 
 log: Final = logging.getLogger("nexus_otel.findings")
@@ -33,6 +35,7 @@ log.addHandler(logging.NullHandler())
 _OURS: Final = "nexus_otel."
 _MOST_TRACES: Final = 10_000
 _STARTING: Final = guard("following a run")
+_KEEPING: Final = guard("keeping how long steps take")
 _LOOKING: Final = guard("looking for failure modes")
 
 
@@ -56,10 +59,26 @@ class Live:
 
     def __init__(self) -> None:
         self._lock = new_lock()
-        self._detection = Detection(detectors(), lambda mode, error: report(f"looking for {mode}", error))
+        self._following: Detection | None = None
+        self._history: History | None = None
         self._traces: OrderedDict[int, _Trace] = OrderedDict()
         self.callbacks: list[Callable[[Finding], None]] = []
         looks.append(self.look)
+
+    @property
+    def _detection(self) -> Detection:
+        """What follows runs, made with the first of them: the settings are known then."""
+        if self._following is None:
+            settings = config.current()
+            self._history = History(self._lock)
+            asked = detectors(detecting.thresholds(settings), detecting.limits(settings), self._history.baselines)
+            self._following = Detection(asked, lambda mode, error: report(f"looking for {mode}", error))
+        return self._following
+
+    def close(self) -> None:
+        """Keep how long steps took, for the next process."""
+        if self._history is not None:
+            self._history.close()
 
     # -- spans ---------------------------------------------------------------------------------------------------------
 
@@ -98,6 +117,8 @@ class Live:
                 trace.open.pop(context.span_id, None)
                 if not trace.open:
                     del self._traces[context.trace_id]
+                    if self._history is not None:
+                        self._history.run_ended()
 
     def _ends(self, span: ReadableSpan, end_ns: int, target: Any) -> None:
         context = span.context
@@ -164,6 +185,10 @@ class LiveProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         with _LOOKING:
             live().ended(span)
+
+    def shutdown(self) -> None:
+        with _KEEPING:
+            live().close()
 
 
 _live: Live | None = None
