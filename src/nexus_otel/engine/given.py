@@ -65,9 +65,9 @@ class GivenRuns:
             run.agent.conversation_id = result.conversation_id or run.agent.conversation_id
             totals.content.update(run.recorder.captured(run.span, None, result.output))
         failure = outcome.failure or (result.failure if result is not None else None)
-        if failure is not None:
-            failure = Failure(failure.type)  # what else is said of it is on the span where it happened
         exception = None if was_recorded(run.error, outcome.exception) else outcome.exception
+        if failure is not None and exception is not outcome.exception:
+            failure = Failure(failure.type)  # what else is said of it is on the span where it happened
         run.error = None
         ended: dict[str, Any] = {"duration_s": outcome.duration_s, "end_ns": outcome.end_ns}
         run.recorder.end_agent(run.span, run.agent, totals, Outcome(failure, exception, **ended))
