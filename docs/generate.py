@@ -42,7 +42,7 @@ def support() -> str:
         methods: dict[str, list[str]] = {}
         for target in instrumentor.targets:
             owner, _, method = target.name.rpartition(".")
-            if not method.startswith("_") and not target.until:
+            if owner and not method.startswith("_") and not target.until:
                 methods.setdefault(owner, []).append(method)
         recorded = "; ".join(f"`{owner}`: {', '.join(sorted(set(each)))}" for owner, each in methods.items())
         rows.append(f"| {name} | {instrumentor.requires[0]} | {tested(instrumentor.package)} | {recorded} |")
