@@ -19,8 +19,8 @@ from nexus_otel._guard import quietly
 
 ANSWER_S: Final = 2.0
 _PROBE_S: Final = 60.0
-_ALL_IN_ONE: Final = ("traceloop-sdk", "openlit", "logfire", "langfuse", "ddtrace", "langsmith", "mlflow")
-"""Distributions that wrap several libraries."""
+_ALL_IN_ONE: Final = ("traceloop-sdk", "openlit", "logfire", "langfuse", "ddtrace", "mlflow")
+"""Distributions that wrap several libraries. Not langsmith: LangChain needs it, and it wraps nothing unasked."""
 _ACTIVE: Final = """
 import json, sys
 f = sys.modules.get("nexus_otel.bootstrap.activate")

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from nexus_otel.engine.instrumentor import Instrumentor
-from nexus_otel.engine.target import Target
+from nexus_otel.engine.target import Swap, Target
 from nexus_otel.genai.operations import Batch, Passage
+from nexus_otel.instrumentors._langchain_langsmith import silent_on_ours
 from nexus_otel.instrumentors._langchain_requests import chat_request, chat_stream_request, text_request
 from nexus_otel.instrumentors._langchain_responses import ChatFold, chat_response, failure
 from nexus_otel.instrumentors._langchain_runs import CONTROL_FLOW, RunFold, chain_request, run_response
@@ -87,3 +88,4 @@ class LangChainInstrumentor(Instrumentor):
         *_chains(),
         *_batches(),
     )
+    replacements = (Swap("langsmith._internal.otel._otel_exporter", "OTELExporter.export_batch", silent_on_ours),)

@@ -10,14 +10,15 @@ import pytest
 
 from tests.e2e.kit import BIN, clean
 from tests.fakes.otlp import spans_of_json
+from tests.frameworks.langchain.langchain_cases import NEW
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "langchain_agent.py"
 TREE = ["invoke_agent weather", "chat claude-sonnet-5-5", "execute_tool get_weather", "execute_tool get_weather",
         "chat claude-sonnet-5-5"]  # fmt: skip
 
 
-def run(home, *command):
-    settings = {**clean(), "NEXUS_HOME": str(home), "NEXUS_SUMMARY": "never", "PYTHONWARNINGS": "ignore"}
+def run(home, *command, **more):
+    settings = {**clean(), **more, "NEXUS_HOME": str(home), "NEXUS_SUMMARY": "never", "PYTHONWARNINGS": "ignore"}
     return subprocess.run([*map(str, command)], env=settings, capture_output=True, text=True, timeout=60)
 
 
@@ -35,3 +36,16 @@ def test_the_example_leaves_one_tree(tmp_path, mode):
     assert {span.attributes["gen_ai.conversation.id"] for span in spans} == {"example"}
     failed = [span for span in spans if span.status == 2]
     assert [span.name for span in failed] == ["execute_tool get_weather"]
+
+
+@pytest.mark.skipif(not NEW, reason="LangSmith's OpenTelemetry export came later")
+def test_langsmith_s_export_makes_no_second_span(tmp_path):
+    langsmith = {
+        "LANGSMITH_TRACING": "true",
+        "LANGSMITH_TRACING_MODE": "otel",
+        "LANGSMITH_API_KEY": "x",
+        "LANGSMITH_ENDPOINT": "http://127.0.0.1:9",
+    }
+    assert run(tmp_path, BIN / "nexus-instrument", sys.executable, EXAMPLE, **langsmith).returncode == 0
+    exported = run(tmp_path, BIN / "nexus-otel", "export")
+    assert sorted(span.name for span in spans_of_json(exported.stdout)) == sorted(TREE)
