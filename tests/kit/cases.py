@@ -87,7 +87,6 @@ class Library:
         usage_first: Whether a stream says at its beginning what the input cost.
         lines: Which cases its versions have, and which they are known to fail.
         noise: Pattern of the warnings that come at any time, as the collector runs, and are no part of a call.
-        warns: What it warns of on its own account, now more often and now less: of its own old names, for one.
     """
 
     instrumentor: type[Instrumentor]
@@ -98,7 +97,6 @@ class Library:
     usage_first: bool = True
     lines: Lines = field(default_factory=Lines)
     noise: str = "(?!)"
-    warns: tuple[type[Warning], ...] = ()
 
     @property
     def version(self) -> str:
@@ -271,7 +269,7 @@ def run(library: Library, case: Case, provider: Provider) -> Ran:
         except Exception as raised:  # noqa: BLE001 - the subject
             error = raised
     sent = tuple(_request(request) for request in provider.requests[before:])
-    heard = [w for w in caught if w.category not in library.warns and not re.search(library.noise, str(w.message))]
+    heard = [w for w in caught if not re.search(library.noise, str(w.message))]
     warned = tuple(Warned(w.category, str(w.message), w.filename, w.lineno) for w in heard)
     return Ran(plain(value), type(value), error, _said(error), sent, warned)
 

@@ -109,9 +109,7 @@ async def async_client(url: str, key: str, **options: Any) -> AsyncIterator[Make
                     await made.close()
 
 
-LIBRARY = Library(
-    instrumentor=CrewAIInstrumentor, client=client, async_client=async_client, warns=(DeprecationWarning,)
-)
+LIBRARY = Library(instrumentor=CrewAIInstrumentor, client=client, async_client=async_client, noise="deprecated")
 
 
 # -- what the model says -----------------------------------------------------------------------------------------------
