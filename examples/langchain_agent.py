@@ -67,7 +67,7 @@ def ask(graph: Any, question: str, mode: str) -> str:
 @contextmanager
 def model_provider() -> Iterator[tuple[str | None, str | None, str]]:
     """Give address, key and model: those of the environment, or a scripted provider's."""
-    settings = os.environ  # noqa: TID251 - the variables of the SDK, no settings of ours
+    settings = os.environ
     if settings.get("ANTHROPIC_BASE_URL") or settings.get("ANTHROPIC_API_KEY"):
         yield settings.get("ANTHROPIC_BASE_URL"), None, "claude-sonnet-5-5"
         return

@@ -140,6 +140,7 @@ TOTAL_INPUT: Final = "nexus.usage.input_tokens"
 TOTAL_OUTPUT: Final = "nexus.usage.output_tokens"
 RUN_STEPS: Final = "nexus.run.steps"
 RUN_TOOL_CALLS: Final = "nexus.run.tool_calls"
+RUN_COST: Final = "nexus.run.cost"
 RUN_CLOSED_BY: Final = "nexus.run.closed_by"
 REPLAYED: Final = "nexus.replayed"
 CACHE_HIT: Final = "nexus.cache.hit"
@@ -195,6 +196,7 @@ OWN: Final[dict[str, Own]] = {
     TOTAL_OUTPUT: Own("int", "Output tokens of the whole run, on its root", "{token}"),
     RUN_STEPS: Own("int", "Model calls of the run, on its root", "{call}"),
     RUN_TOOL_CALLS: Own("int", "Tool calls of the run that were answered, on its root", "{call}"),
+    RUN_COST: Own("double", "What the run cost, on its root, where a limit asks for it", "{USD}"),
     RUN_CLOSED_BY: Own(
         "string", "What ended a run other than its last answer: idle, exit, parent, limit, cancelled, closed, interrupt"
     ),

@@ -8,23 +8,32 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
 import nexus_otel
-from nexus_otel import AgentGuardError, LoopDetected, NexusError, StepLimitExceeded, TokenLimitExceeded
+from nexus_otel import (
+    AgentGuardError,
+    CostLimitExceeded,
+    LoopDetected,
+    NexusError,
+    StepLimitExceeded,
+    TokenLimitExceeded,
+    _guard,
+)
 from nexus_otel.engine.driver import runs
 from nexus_otel.engine.limits import stopped
 from nexus_otel.instrumentors.anthropic import AnthropicInstrumentor
 from tests.engine.toy import Answer, Model, Tool, ToyInstrumentor, answers, calls, user
 from tests.engine.toy_framework import Agent, FrameworkInstrumentor
 from tests.fakes.provider import Reply, ToolUse, Usage
+from tests.kit.fixtures import failures_allowed
 from tests.kit.recording import instrumented, values
 
 ASK = {"model": "claude-test", "max_tokens": 9, "tools": [{"name": "look", "input_schema": {"type": "object"}}]}
 
 
-def loop(client):
+def loop(client, **asked):
     """A loop that never ends by itself."""
     messages = [{"role": "user", "content": "x"}]
     while True:
-        answer = client.messages.create(messages=messages, **ASK)
+        answer = client.messages.create(messages=messages, **{**ASK, **asked})
         result = [{"type": "tool_result", "tool_use_id": answer.content[0].id, "content": "nothing"}]
         messages += [{"role": "assistant", "content": answer.content}, {"role": "user", "content": result}]
 
@@ -95,6 +104,27 @@ def test_a_framework_s_run_with_its_sub_agents_is_one():
     with instrumented_both, nexus_otel.limits(max_steps=5), pytest.raises(StepLimitExceeded):
         outer.invoke("q")
     assert model.asked + inner.asked == 5
+
+
+@pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")
+def test_a_cost_limit_stops_a_run_whose_price_is_known(provider):
+    pytest.importorskip("genai_prices")
+    provider.load([Reply(tools=[ToolUse("look", {"key": "a"})], usage=Usage(100_000, 20))] * 9, "dear")
+    with anthropic.Anthropic(base_url=provider.url, api_key="dear", max_retries=0) as client:
+        limited = nexus_otel.limits(max_cost=0.5)
+        with instrumented(AnthropicInstrumentor) as seen, limited, pytest.raises(CostLimitExceeded) as raised:
+            loop(client, model="claude-sonnet-4-5")
+    assert raised.value.evidence["steps"] == 2
+    root = next(span for span in seen.spans if span.name.startswith("invoke_agent"))
+    assert values(root)["nexus.run.cost"] > 0.5
+
+
+def test_a_cost_limit_without_a_price_is_told_and_stops_nothing(client):
+    pytest.importorskip("genai_prices")
+    with failures_allowed(), instrumented(AnthropicInstrumentor), nexus_otel.limits(max_cost=0.01, max_steps=3):
+        with pytest.raises(StepLimitExceeded):
+            loop(client)
+        assert [place for place in _guard.failures if "price of" in place] == ["price of claude-test"]
 
 
 def test_no_limit_stops_nothing():

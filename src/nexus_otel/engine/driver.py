@@ -16,7 +16,7 @@ from nexus_otel.engine import scope
 from nexus_otel.engine.around import BatchStep, PassageStep
 from nexus_otel.engine.handed import running_step
 from nexus_otel.engine.inner import Seen, completed, remarked
-from nexus_otel.engine.limits import AgentGuardError, exceeded, limits_of
+from nexus_otel.engine.limits import AgentGuardError, charge, exceeded, limits_of
 from nexus_otel.engine.run import Run, given_run, owning_run
 from nexus_otel.engine.runs import Runs
 from nexus_otel.engine.steps import SilentStep, Step
@@ -190,6 +190,8 @@ class ModelStep(Step):
         if self.place is not None:
             self.place.run.note(outcome.exception)
             with _KEEPING:
+                if result is not None:
+                    charge(self.place.run, operation, result)
                 runs.ended(self.place, self._conversation, result, captured, outcome)
 
 

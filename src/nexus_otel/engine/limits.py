@@ -14,6 +14,8 @@ from opentelemetry.context import Context, create_key
 
 from nexus_otel.config import Settings
 from nexus_otel.engine.run import Run
+from nexus_otel.genai.operations import Inference, InferenceResult
+from nexus_otel.genai.prices import price_of
 
 LIMITS: Final = create_key("nexus-otel-limits")
 """Context key of the limits of a block, in place of the settings'."""
@@ -138,6 +140,7 @@ def exceeded(run: Run, limits: Limits) -> AgentGuardError | None:
         return type(why)(str(why), why.evidence) if limits.any else None
     if not limits.count:
         return None
+    whole.priced = whole.priced or limits.max_cost is not None
     error = _over(whole, limits)
     if error is not None:
         stopped.stop(trace_id, error)
@@ -177,3 +180,12 @@ def _over(run: Run, limits: Limits) -> AgentGuardError | None:
 
 def _sequence(run: Run) -> Sequence[str]:
     return list(run.recent)
+
+
+def charge(run: Run, operation: Inference, result: InferenceResult) -> None:
+    """Add what a model call cost to its run and those that it is part of, where a limit asks for it."""
+    if not outermost(run).priced:
+        return
+    cost = price_of(operation.provider, result.model or operation.model, result.usage)
+    for above in run.upwards() if cost is not None else ():
+        above.totals.cost = (above.totals.cost or 0.0) + (cost or 0.0)

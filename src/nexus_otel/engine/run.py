@@ -70,6 +70,7 @@ class Run:
         parent: The run whose tool it is part of.
         task: Where it began.
         error: The last exception that a span of it ended with.
+        priced: Whether what it costs is counted: a limit asks for it.
         given: Whether a library makes it and says when it ends; else it is inferred.
         waiting: Whether its model asked for tools, with ids or without, and has no answer yet.
         nested: The runs that are part of it.
@@ -102,6 +103,7 @@ class Run:
     closed: bool = False
     waiting: bool = False
     given: bool = False
+    priced: bool = False
     leaving: bool = False
     nested: list[Run] = field(default_factory=list)
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=20))

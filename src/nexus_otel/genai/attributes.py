@@ -210,6 +210,7 @@ def agent_end(run: AgentRun, totals: AgentTotals, *, with_usage: bool) -> Attrib
             semconv.TOTAL_OUTPUT: totals.output_tokens,
             semconv.RESPONSE_FINISH_REASONS: None if run.workflow else totals.finish_reasons or None,
             semconv.RUN_CLOSED_BY: totals.closed_by,
+            semconv.RUN_COST: totals.cost,
             semconv.CONVERSATION_ID: run.conversation_id,
         }
     )
