@@ -1,6 +1,6 @@
 """Cost per model call, chunk, sampled-out call and 50 KB prompt: as a ratio to a span written by hand.
 
-    python bench/overhead.py [--rounds 15] [--json]
+    python bench/overhead.py [--sdk openai] [--rounds 15] [--json]
 
 CPU time of the whole process. The variants take turns, batch by batch, so that a slow phase of the machine meets all of
 them alike; each figure is the median over the rounds. Content is on.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import json
 import os
 import statistics
@@ -17,15 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 os.environ.setdefault("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")
 
-import workloads
-from peers import PEERS, instrument
+from peers import PEERS, SDKS, instrument
 
 Variant = tuple[Callable[[], Any], Callable[[], None], Callable[[], None]]
 
@@ -65,10 +65,11 @@ class Work:
     batch: int
     per: int = 1
     flushed: Any = None
+    sdk: str = "anthropic"
 
     def row(self, peer: str, rounds: int) -> dict[str, Any]:
         """Return what an operation costs over the bare one, by hand and by `peer`."""
-        on, off = instrument(peer, self.provider)
+        on, off = instrument(peer, self.provider, self.sdk)
         variants = {
             "bare": (self.bare, nothing, nothing),
             "floor": (self.floor, nothing, nothing),
@@ -94,8 +95,9 @@ def spooling() -> Any:
     return made
 
 
-def works(batch: int, peer: str) -> list[Work]:
-    """Return what is measured."""
+def works(batch: int, peer: str, of: str) -> list[Work]:
+    """Return what is measured of an SDK."""
+    workloads = importlib.import_module(SDKS[of])
     sdk = workloads.client()
     on, off = workloads.provider(), workloads.provider(sampled=False)
     tracer, silent = on.get_tracer("bench"), off.get_tracer("bench")
@@ -105,7 +107,7 @@ def works(batch: int, peer: str) -> list[Work]:
     offered, stream = workloads.one_call(sdk, agent), workloads.one_stream(sdk, short)
     streamed = workloads.streamed_by_hand(sdk, short, tracer)
     fewer = max(10, batch // 10)
-    return [
+    every = [
         Work("model call", call, workloads.by_hand(call, short, tracer), on, batch),
         *(
             [Work("through the spool", call, workloads.by_hand(call, short, tracer), spooling(), batch, flushed=on)]
@@ -117,6 +119,7 @@ def works(batch: int, peer: str) -> list[Work]:
         Work("run of one call", offered, workloads.by_hand(offered, agent, tracer), on, batch),
         Work("chunk of a stream", stream, streamed, on, fewer, per=workloads.CHUNKS),
     ]
+    return [replace(work, sdk=of) for work in every]
 
 
 def main() -> None:
@@ -125,10 +128,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--peer", choices=PEERS, default="nexus", help="which instrumentation; it must be installed")
+    parser.add_argument("--sdk", choices=SDKS, default="anthropic", help="peers are measured on Anthropic's only")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
 
-    rows = [work.row(options.peer, options.rounds) for work in works(options.batch, options.peer)]
+    rows = [work.row(options.peer, options.rounds) for work in works(options.batch, options.peer, options.sdk)]
     if options.json:
         print(json.dumps({"peer": options.peer, "rows": rows}))
         return

@@ -14,9 +14,14 @@ PEERS = {
 }
 
 
-def instrument(peer: str, provider: Any) -> tuple[Callable[[], None], Callable[[], None]]:
+SDKS = {"anthropic": "workloads", "openai": "workloads_openai"}
+"""What is measured, by the SDK that it is on."""
+
+
+def instrument(peer: str, provider: Any, sdk: str = "anthropic") -> tuple[Callable[[], None], Callable[[], None]]:
     """Return what switches the instrumentation on and off."""
-    made = importlib.import_module(PEERS[peer]).AnthropicInstrumentor()
+    kind = {"anthropic": "AnthropicInstrumentor", "openai": "OpenAIInstrumentor"}[sdk]
+    made = getattr(importlib.import_module(PEERS[peer].replace("anthropic", sdk)), kind)()
 
     def on() -> None:
         made.instrument(tracer_provider=provider, skip_dep_check=True)

@@ -86,7 +86,9 @@ def test_the_python_runs(code, place, environment):
     assert "Paris" in done.stdout
 
 
-@pytest.mark.parametrize("code", [code for code in blocks("python") if "import nexus_otel" in code])
+@pytest.mark.parametrize(
+    "code", [code for code in blocks("python") if "nexus_otel.auto" in code or "nexus_otel.instrument(" in code]
+)
 def test_the_python_records(code, place, environment):
     done = run([sys.executable, "-c", code + "\nimport agent\n"], place, {**environment, "NEXUS_EXPORT": "local"})
     assert done.returncode == 0, done.stderr

@@ -136,6 +136,11 @@ class Settings:
     agent_usage: bool = _setting(
         "NEXUS_AGENT_USAGE", _boolean, False, "Standard usage attributes on agent spans too", _TRUE_FALSE
     )
+    openai_stream_usage: bool = _setting(
+        "NEXUS_OPENAI_STREAM_USAGE", _boolean, False,
+        "Streams of OpenAI's completions: ask for the usage where the application does not, and keep it from it",
+        _TRUE_FALSE,
+    )  # fmt: skip
     error_messages: bool = _setting(
         "NEXUS_ERROR_MESSAGES",
         _boolean,

@@ -37,9 +37,10 @@ def problems(nexus):  # noqa: F811
 def test_nothing_is_wrong(set_to, nexus):  # noqa: F811
     wrong, found = problems(nexus)
     assert wrong == {}
-    (library,) = found["instrumentors"]
-    assert (library["name"], library["in_range"], library["missing"], library["others"]) == ("anthropic", True, [], [])
-    assert len(library["bound"]) > 5
+    assert {library["name"] for library in found["instrumentors"]} >= {"anthropic", "openai"}
+    for library in found["instrumentors"]:
+        assert (library["in_range"], library["missing"], library["others"]) == (True, [], [])
+        assert len(library["bound"]) > 5
     assert found["launcher"]["reached"]
     assert found["store"]["segments"] == 0
     _code, out, _err = nexus("doctor")
@@ -104,7 +105,7 @@ def test_a_version_out_of_range_and_another_instrumentation(set_to, nexus, monke
     monkeypatch.setattr(AnthropicInstrumentor, "requires", ("anthropic >= 99",))
     monkeypatch.setattr(checks, "_ALL_IN_ONE", ("anthropic",))
     wrong, _found = problems(nexus)
-    assert [line.split()[0] for line in wrong] == ["anthropic", "anthropic"]
+    assert [line.split()[0] for line in wrong][:2] == ["anthropic", "anthropic"]
     assert "set NEXUS_ON_CONFLICT=yield, or do not activate it" in wrong.values()
     set_to(NEXUS_ON_CONFLICT="yield")
     assert len(problems(nexus)[0]) == 1
@@ -115,7 +116,7 @@ def test_a_version_out_of_range_and_another_instrumentation(set_to, nexus, monke
 )
 def test_a_version_that_meets_one_of_the_requirements_is_in_range(monkeypatch, requires, fits):
     monkeypatch.setattr(AnthropicInstrumentor, "requires", requires)
-    (library,) = checks.instrumentors()
+    (library,) = [one for one in checks.instrumentors() if one["name"] == "anthropic"]
     assert library["in_range"] is fits
 
 

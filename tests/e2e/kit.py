@@ -20,12 +20,24 @@ from tests.fakes.provider import Provider, Recorded, Reply, Step, ToolUse
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 EXAMPLE = HERE.parents[1] / "examples" / "anthropic_agent.py"
+OPENAI_EXAMPLE = EXAMPLE.with_name("openai_agent.py")
 LAUNCHER = str(BIN / "nexus-instrument")
 OTEL_LAUNCHER = str(BIN / "opentelemetry-instrument")
 COMMAND = str(BIN / "nexus-otel")
 PYTHON = sys.executable
 SPAN_ONLY = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY"}
-_FOREIGN = ("NEXUS_", "_NEXUS_", "OTEL_", "PYTHON", "COV", "ANTHROPIC_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_FOREIGN = (
+    "NEXUS_",
+    "_NEXUS_",
+    "OTEL_",
+    "PYTHON",
+    "COV",
+    "ANTHROPIC_",
+    "OPENAI_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+)
 
 ERROR = 2
 """The status of a failed span in OTLP."""
@@ -106,6 +118,8 @@ class World:
             "NEXUS_HOME": str(self.home),
             "ANTHROPIC_BASE_URL": self.provider.url,
             "ANTHROPIC_API_KEY": self.key,
+            "OPENAI_BASE_URL": f"{self.provider.url}/v1",
+            "OPENAI_API_KEY": self.key,
             "PYTHONPATH": str(HERE),
             **more,
         }

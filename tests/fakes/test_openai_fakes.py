@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
+from pathlib import Path
 
 import pytest
 
@@ -248,3 +250,21 @@ async def test_the_async_client_gets_the_same(provider):
         async with client.responses.stream(**ASK) as stream:
             two = await stream.get_final_response()
     assert (one.choices[0].message.content, two.output_text) == ("one", "two")
+
+
+# --- The example agent -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["chat", "stream", "async", "responses"])
+def test_the_example_answers_offline(monkeypatch, capsys, how):
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    path = Path(__file__).parents[2] / "examples" / "openai_agent.py"
+    spec = importlib.util.spec_from_file_location("openai_agent", path)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    example.main(["--how", how])
+    assert capsys.readouterr().out == (
+        "Paris has 18 °C and sun, Oslo -3 °C and snow. The weather service does not know Atlantis. "
+        "18 °C is 64.4 °F. -3 °C is 26.6 °F.\n"
+    )

@@ -83,6 +83,8 @@ class Library:
         client: Makes a client of the provider at a URL, with an API key and further options.
         async_client: Makes an async one.
         stream_types: The classes of its streams, which the caller must get.
+        stream_errors: What a stream fails with, by the name of its ending, where another provider says it otherwise.
+        usage_first: Whether a stream says at its beginning what the input cost.
         lines: Which cases its versions have, and which they are known to fail.
     """
 
@@ -90,6 +92,8 @@ class Library:
     client: Callable[..., AbstractContextManager[Any]]
     async_client: Callable[..., Any]
     stream_types: tuple[type, ...] = ()
+    stream_errors: Mapping[str, str] = field(default_factory=dict)
+    usage_first: bool = True
     lines: Lines = field(default_factory=Lines)
 
     @property
@@ -165,12 +169,16 @@ class StreamCase:
         open: Makes the call; gives the stream, or the manager of one.
         manager: Whether a `with` block gives the stream.
         asynchronous: Whether the client is an async one.
+        last: Whether an event is the last that matters: with it, the answer is complete.
+        without: The names of the endings that there are not for it.
     """
 
     id: str
     open: Invoke
     manager: bool = False
     asynchronous: bool = False
+    last: Callable[[Any], bool] = lambda event: event.type == "message_stop"
+    without: frozenset[str] = frozenset()
 
 
 def marked(library: Library, cases: Sequence[Case | StreamCase], test: str) -> list[Any]:

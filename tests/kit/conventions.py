@@ -322,7 +322,7 @@ _PARTS: Final[Mapping[str, Mapping[str, type]]] = {
     "uri": {"modality": str, "uri": str},
     "compaction": {},
 }
-_ROLES: Final = frozenset({"system", "user", "assistant", "tool"})
+_ROLES: Final = frozenset({"system", "user", "assistant", "tool", "developer"})
 
 
 def _content(attributes: Mapping[str, Any]) -> Iterator[str]:

@@ -102,11 +102,14 @@ class Conformance:
             run(self.library, case, provider)
         table = semconv.PKG_METRICS if names == "pkg" else semconv.MAIN_METRICS
         assert set(seen.points) <= {metric.name for metric in table.values()}
-        assert _measured(seen, table["duration"].name) == _errors(seen, semconv.MODEL_OPERATIONS)
+        embeds = {semconv.EMBEDDINGS}
+        in_duration = semconv.MODEL_OPERATIONS | (embeds if names == "pkg" else set())
+        assert _measured(seen, table["duration"].name) == _errors(seen, in_duration)
         assert _measured(seen, table["agent"].name) == _errors(seen, {semconv.INVOKE_AGENT})
         if names == "main":
+            assert _measured(seen, table["other"].name) == _errors(seen, embeds)
             for key, attribute in (("input", semconv.USAGE_INPUT), ("output", semconv.USAGE_OUTPUT)):
-                assert _sum(seen, table[key].name) == sum(values(s).get(attribute, 0) for s in seen.all("chat"))
+                assert _sum(seen, table[key].name) == sum(values(span).get(attribute, 0) for span in _calls(seen))
 
     def test_nothing_is_measured_without_a_meter_provider(self, case: Case, provider: Provider) -> None:
         with instrumented(self.library.instrumentor, meters=False) as seen:
@@ -310,6 +313,11 @@ def _errors(seen: Recording, operations: Collection[str]) -> Counter[Any]:
     """Return how many spans there are of some operations, by error type."""
     attributes = [values(span) for span in seen.spans]
     return Counter(a.get(semconv.ERROR_TYPE) for a in attributes if a[semconv.OPERATION] in operations)
+
+
+def _calls(seen: Recording) -> list[ReadableSpan]:
+    """Return the spans of model calls."""
+    return [span for span in seen.spans if values(span)[semconv.OPERATION] in semconv.MODEL_OPERATIONS]
 
 
 def _sum(seen: Recording, name: str) -> Any:

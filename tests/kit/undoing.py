@@ -143,7 +143,17 @@ def places(library: Library) -> list[Target | Swap]:
     """Return what the instrumentor wraps and replaces in the version that is installed."""
     instrumentor = library.instrumentor
     everything: list[Target | Swap] = [*instrumentor.targets, *instrumentor.replacements]
-    return [place for place in everything if belongs(place, library.version)]
+    return [place for place in everything if belongs(place, library.version) and not _may_be_missing(place)]
+
+
+def _may_be_missing(place: Target | Swap) -> bool:
+    """Whether a place is optional and its module is not there."""
+    if isinstance(place, Swap) or not place.optional:
+        return False
+    try:
+        return importlib.import_module(place.module) is None
+    except ModuleNotFoundError:
+        return True
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

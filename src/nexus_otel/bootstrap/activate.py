@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 INSTRUMENTORS: Final = {
     "anthropic": ("nexus_otel.instrumentors.anthropic", "AnthropicInstrumentor"),
+    "openai": ("nexus_otel.instrumentors.openai", "OpenAIInstrumentor"),
 }
 """Name, which is the package's top-level module too, and the class that instruments it."""
 

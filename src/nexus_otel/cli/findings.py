@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from nexus_otel.cli.runs import Run
-from nexus_otel.detect.all import examine
+from nexus_otel.detect import examine
 from nexus_otel.detect.model import INFO, LEVELS, MODES, Finding, SpanView
 from nexus_otel.export.read import StoredSpan
 

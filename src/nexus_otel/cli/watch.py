@@ -103,9 +103,10 @@ def _shown(runs: Sequence[Run]) -> Group | Text:
         tokens = number((run.input_tokens or 0) + (run.output_tokens or 0))
         open_ = [one_line(at.name, 36), duration(_age_s(at))] if at is not None else ["-", "-"]
         state = "died" if run.died else run.status
+        took = _age_s(run.root) if run.status == "open" else run.duration_s
         table.add_row(
-            names[run.id], one_line(run.agent, 24), state, duration(_age_s(run.root) if run.status == "open" else run.duration_s),
-            str(len(run.steps)), tokens, *open_, style="bold red" if run.died else None,
+            names[run.id], one_line(run.agent, 24), state, duration(took), str(len(run.steps)), tokens, *open_,
+            style="bold red" if run.died else None,
         )  # fmt: skip
         lines += [
             Text(f"  {names[run.id]}  {finding.mode.upper()}  {one_line(finding.title, 100)}", style="yellow")

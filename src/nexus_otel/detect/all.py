@@ -1,25 +1,16 @@
-"""Every detector there is, and the offline way of asking them."""
+"""Every detector there is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from nexus_otel.detect.detection import Detection
-from nexus_otel.detect.model import Detector, Finding, SpanView
-
-
-def detectors() -> list[Detector]:
-    """Return one of each detector, in the order in which they are asked."""
-    return []
+from nexus_otel.detect.hallucinated import HallucinatedAction
+from nexus_otel.detect.loop import Loop
+from nexus_otel.detect.model import Detector
+from nexus_otel.detect.retry import Retry
+from nexus_otel.detect.thresholds import Thresholds
+from nexus_otel.detect.tool_error import ToolError
 
 
-def examine(spans: Iterable[SpanView]) -> list[Finding]:
-    """Return what is found in the spans of whole traces."""
-    detection = Detection(detectors())
-    found: dict[object, Finding] = {}
-    for span in sorted(spans, key=lambda span: span.start_ns):
-        detection.begins(span)
-    for span in sorted(spans, key=lambda span: span.end_ns):
-        for finding in detection.ends(span):
-            found[finding.trace_id, finding.mode, finding.key] = finding
-    return list(found.values())
+def detectors(thresholds: Thresholds | None = None) -> list[Detector]:
+    """Return one of each detector, in the order in which they are asked: a loop before the retries it is made of."""
+    limits = thresholds or Thresholds()
+    return [HallucinatedAction(limits), Loop(limits), Retry(limits), ToolError(limits)]

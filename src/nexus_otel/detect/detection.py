@@ -8,7 +8,9 @@ from functools import partial
 from typing import Any, Final
 
 from nexus_otel.detect.model import MODEL, RUNS, AgentView, Detector, Finding, RunView, SpanView
-from nexus_otel.detect.offered import learn, user_turn
+from nexus_otel.detect.normalise import normalised
+from nexus_otel.detect.offered import learn, tool_ended, user_turn
+from nexus_otel.semconv import EXECUTE_TOOL
 
 MAX_RUNS: Final = 10_000
 """Runs that are followed at a time; the least active is given up and counted (`failures.md` 3.6)."""
@@ -41,6 +43,7 @@ class Detection:
 
     def begins(self, span: SpanView) -> None:
         """Take a span that begins: those inside it are its agent's."""
+        self._name(span)
         run = self._run(span)
         if len(run.open) < MAX_OPEN:
             run.open[span.span_id] = span.parent_id
@@ -49,16 +52,20 @@ class Detection:
 
     def ends(self, span: SpanView) -> list[Finding]:
         """Take a span that ends; returns what is found now, new or grown."""
+        self._name(span)
         run = self._run(span)
         run.view.last_ns = max(run.view.last_ns, span.end_ns)
         agent = run.agent_of(span)
         if span.operation in MODEL:
             self._guarded("offered", partial(_read_model_call, span, agent, run.view))
-        found = [
-            finding
-            for detector in self._detectors
-            for finding in self._asked(detector.mode, partial(detector.seen, span, agent, run.view))
-        ]
+        elif span.operation == EXECUTE_TOOL:
+            tool_ended(agent)
+        found: list[Finding] = []
+        for detector in self._detectors:
+            try:
+                found.extend(detector.seen(span, agent, run.view))
+            except Exception as error:  # noqa: BLE001 - a span may be anything: the next one is read all the same
+                self._skip(detector.mode, error)
         if not run.closes(span):
             return _kept(run.view, found)
         del self._runs[span.trace_id]
@@ -112,10 +119,20 @@ class Detection:
     def _guarded(self, mode: str, work: Callable[[], Any]) -> None:
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - a span may be anything: the next one is read all the same
-            self.skipped += 1
-            if self._broken is not None:
-                self._broken(mode, error)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._skip(mode, error)
+
+    def _name(self, span: SpanView) -> None:
+        """Give a span's attributes the names of the conventions."""
+        try:
+            span.attributes = normalised(span.attributes)
+        except Exception as error:  # noqa: BLE001 - as below
+            self._skip("names", error)
+
+    def _skip(self, mode: str, error: Exception) -> None:
+        self.skipped += 1
+        if self._broken is not None:
+            self._broken(mode, error)
 
 
 class _Followed:
@@ -165,8 +182,10 @@ def _read_model_call(span: SpanView, agent: AgentView, run: RunView) -> None:
     agent.turn += user_turn(agent, span)
 
 
-def _kept(run: RunView, findings: Iterable[Finding]) -> list[Finding]:
+def _kept(run: RunView, findings: Sequence[Finding]) -> list[Finding]:
     """Return the findings, each once, and remember them: a later one of the same key is the earlier one's update."""
+    if not findings:
+        return []
     latest: dict[tuple[str, Any], Finding] = {}
     for finding in findings:
         latest[finding.mode, finding.key] = finding

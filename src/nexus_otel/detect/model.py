@@ -37,6 +37,7 @@ class SpanView:
         message: The status's text.
         events: Name, time in nanoseconds and attributes of each.
         resource: The attributes of the resource.
+        facts: What `facts` read of it, once for all detectors.
     """
 
     trace_id: str
@@ -50,6 +51,7 @@ class SpanView:
     message: str = ""
     events: Sequence[tuple[str, int, Mapping[str, Any]]] = ()
     resource: Mapping[str, Any] = field(default_factory=dict)
+    facts: Any = None
 
     @property
     def operation(self) -> str:
@@ -69,7 +71,7 @@ class SpanView:
     def number(self, name: str) -> int | None:
         """Return an attribute that is a whole number; None where it is none."""
         value = self.attributes.get(name)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+        return value if type(value) is int else None
 
 
 @dataclass(slots=True)
@@ -117,10 +119,17 @@ class Finding:
 
 @dataclass(slots=True)
 class Offered:
-    """The tools that an agent's model was given: their JSON schemas by name; `partial` where there may be more."""
+    """The tools that an agent's model was given.
+
+    Attributes:
+        schemas: Their JSON schemas by name.
+        partial: Whether there may be more.
+        recorded: What the last model call told of them.
+    """
 
     schemas: dict[str, Any] = field(default_factory=dict)
     partial: bool = False
+    recorded: Any = None
 
 
 @dataclass(slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import get_ident
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -206,9 +207,14 @@ def has_agent(ambient: Context) -> bool:
     return attributes is not None and attributes.get(semconv.OPERATION) == semconv.INVOKE_AGENT
 
 
+_INSTRUCTING: Final = frozenset({"system", "developer"})
+
+
 def signature_of(conversation: Conversation) -> int:
-    """Return what tells one agent from another: its instructions and tools."""
-    system = tuple(str(part.get("content")) for part in conversation.system)
+    """Return what tells one agent from another: its instructions, given apart or as the first messages, and tools."""
+    first = itertools.takewhile(lambda message: message.role in _INSTRUCTING, conversation.messages or ())
+    parts = itertools.chain(conversation.system, *(message.parts for message in first))
+    system = tuple(str(part.get("content")) for part in parts)
     return hash((system, tuple(str(tool.get("name")) for tool in conversation.tools)))
 
 

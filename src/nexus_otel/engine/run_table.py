@@ -138,6 +138,7 @@ class RunTable:
             self._remember(("prefix", run.answered), run)
         if run.response_id is not None:
             _remove(self._by_response, run.response_id, run)
+            self._remember(("response", run.response_id), run)
 
     def _remember(self, key: Any, run: Run) -> None:
         self._finished[key] = run.span.get_span_context()

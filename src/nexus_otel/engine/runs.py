@@ -204,6 +204,7 @@ class Runs:
     def _links(self, request: Request) -> list[Link]:
         """Return a link to the finished run that this conversation went on from, if it is remembered."""
         keys: list[Any] = [("call", answer.get("id")) for answer in request.answers]
+        keys.append(("response", request.conversation.continues))
         keys += [("prefix", prefix) for prefix in reversed(request.prefixes[:-1])]
         elsewhere = self._table.awaiting(str(answer.get("id")) for answer in request.answers)
         found = elsewhere[0].span.get_span_context() if elsewhere else self._table.finished(keys)

@@ -74,6 +74,43 @@ def observe_stream(step: ModelStep, stream: Any) -> None:
     _Reading(Watch(step), stream)
 
 
+def hide(stream: Any, hidden: Callable[[Any], bool]) -> None:
+    """Let the caller have a stream without some of its events; our watch sees them all."""
+    kind = _VisibleAsync if hasattr(stream._iterator, "__anext__") else _Visible
+    stream._iterator = kind(stream._iterator, hidden)
+
+
+class _Visible:
+    """The events of a stream but for those that are hidden."""
+
+    def __init__(self, iterator: Any, hidden: Callable[[Any], bool]) -> None:
+        self._iterator = iterator
+        self._hidden = hidden
+
+    def __iter__(self) -> _Visible:
+        return self
+
+    def __next__(self) -> Any:
+        while quietly(self._hidden, event := next(self._iterator)):
+            pass
+        return event
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._iterator, name)
+
+
+class _VisibleAsync(_Visible):
+    """The same, async."""
+
+    def __aiter__(self) -> _VisibleAsync:
+        return self
+
+    async def __anext__(self) -> Any:
+        while quietly(self._hidden, event := await anext(self._iterator)):
+            pass
+        return event
+
+
 class Closing:
     """Calls back when an HTTP response is closed, by whichever way, and then leaves it as it was.
 

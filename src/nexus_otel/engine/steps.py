@@ -30,7 +30,7 @@ class Step:
         self.target = target
         self.call = call
         self.args = call.args
-        self.kwargs = call.kwargs
+        self.kwargs = {**call.kwargs, **call.added} if call.added else call.kwargs
         self.place: Place | None = None
         self._once = threading.Lock()
         self._pid = os.getpid()
@@ -105,7 +105,11 @@ class Step:
         failure = Failure(type(error).__name__)
         with guard.of("reading the failure of", self.target.name):
             failure = self.target.failure(error)
-        self.finish(None, failure, error)
+        result = None
+        if self.target.answered is not None:
+            with guard.of("reading what was answered to", self.target.name):
+                result = self.target.answered(error)
+        self.finish(result, failure, error)
 
     def _passes(self, error: BaseException) -> str | None:
         """Return the word for an exception by which the library passes control and reports no failure."""
@@ -125,12 +129,13 @@ class Step:
 
         Args:
             result: What came of it, as the target's reader gives it.
-            failure: How it failed.
+            failure: How it failed, where `result` does not say.
             error: The exception that says so.
             more: Further fields of `Outcome`.
         """
         if self._pid != os.getpid() or not self._once.acquire(blocking=False):
             return  # ended already, or begun in the process that forked this one, which ends it
+        failure = failure or getattr(result, "failure", None)
         with guard.of("ending", self.target.name):
             self._end(result, Outcome(failure, error, duration_s=self.elapsed_s, **more))
 

@@ -29,6 +29,7 @@ class Call:
         kwargs: By name.
         other: The module of another instrumentation that wraps the same method.
         yields: Whether that one makes the model span of this call, and we make none.
+        added: Arguments that are added where the call is recorded, by a setting of the user's.
         tapped: Whether some can be read only once: they are complete when the library has read them.
     """
 
@@ -36,6 +37,7 @@ class Call:
     instance: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    added: Mapping[str, Any] = field(default_factory=dict)
     tapped: bool = False
     yields: bool = False
     other: str | None = None
@@ -86,6 +88,7 @@ class Target:
         request: Reads the call; None: the call is none of ours.
         response: Reads what the call returned.
         failure: Reads the exception that it raised.
+        answered: Reads what was answered all the same off that exception: a library may raise over an answer.
         fold: Makes the fold for a streamed answer.
         settle: Takes the value returned: gives back what the caller gets, and sees to it that the step ends.
         control_flow: Names of the exceptions by which the library passes control, each with the word for what it does
@@ -101,6 +104,7 @@ class Target:
     request: Callable[[Call], Operation | None]
     response: Callable[[Any], Result | None] | None = None
     failure: Callable[[BaseException], Failure] = field(default=lambda error: Failure(type(error).__name__, str(error)))
+    answered: Callable[[BaseException], Result | None] | None = None
     fold: Callable[[], Fold] | None = None
     settle: Callable[[Step, Any], Any] | None = None
     control_flow: Mapping[str, str] = field(default_factory=dict)

@@ -102,7 +102,14 @@ def conversation_content(conversation: Conversation) -> Attributes:
 
 def messages(of: Iterable[Message]) -> list[Attributes]:
     """Return messages in the conventions' form."""
-    return [{"role": message.role, "parts": without_blobs(message.parts)} for message in of]
+    return [
+        {
+            "role": message.role,
+            "parts": without_blobs(message.parts),
+            **({"name": message.name} if message.name else {}),
+        }
+        for message in of
+    ]
 
 
 def output_messages(of: Sequence[Message], reasons: Sequence[str], *, with_reasons: bool) -> list[Attributes]:

@@ -83,6 +83,8 @@ class Meters:
                 semconv.SERVER_PORT: operation.port,
             }
         )
+        if self._older_names and result is not None:
+            common |= {name: said for name, said in result.attributes.items() if name in semconv.OF_OPENAI_ANSWERS}
         other = operation.embeds and not self._older_names
         if outcome.duration_s is not None:
             self._record("other" if other else "duration", outcome.duration_s, common | _error(outcome.failure))

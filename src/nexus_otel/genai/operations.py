@@ -23,10 +23,12 @@ class Message:
     Attributes:
         role: system, user, assistant, tool or the provider's own word.
         parts: Its parts, in order.
+        name: Of who said it, where a role has several.
     """
 
     role: str
     parts: Sequence[Part]
+    name: str | None = None
 
 
 @dataclass(slots=True)
@@ -124,6 +126,7 @@ class InferenceResult:
         output: One message per choice.
         calls: The tool calls asked for.
         attributes: Further span attributes.
+        failure: How it failed, where the library gives that as a value and raises nothing.
     """
 
     id: str | None = None
@@ -133,6 +136,7 @@ class InferenceResult:
     output: Sequence[Message] = ()
     calls: Sequence[AskedCall] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    failure: Failure | None = None
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -85,6 +86,14 @@ def _name(value: Any) -> str:
 
 def _dumped(model: Any) -> Any:
     return model.model_dump(mode="json", exclude_none=True, warnings=False)
+
+
+def json_or_text(text: str) -> Any:
+    """Return the object that `text` is the JSON of, else the text: a model's arguments may be cut or malformed."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 class OneShotError(Exception):

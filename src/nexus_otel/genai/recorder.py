@@ -209,7 +209,7 @@ class Recorder:
                 result.output, result.finish_reasons, with_reasons=self.content.finish_in_messages
             )
         captured = self.content.capture(values)
-        if self.content.on_events or self.content.event:
+        if (self.content.on_events or self.content.event) and not operation.embeds:
             details = of.inference_start(operation) | attributes
             content = self.content.structured(captured) if self.content.on_events else {}
             self._emit(semconv.DETAILS_EVENT, _DEBUG, span, details | content)

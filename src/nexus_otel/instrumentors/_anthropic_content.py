@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -38,14 +37,6 @@ def answer(content: Any) -> Any:
     if len(found) == 1 and found[0].get("type") == "text":
         return found[0]["content"]
     return found
-
-
-def json_or_text(text: str) -> Any:
-    """Return the object that `text` is the JSON of, else the text: a model's arguments may be cut or malformed."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _part(block: Any, kind: str) -> Part:

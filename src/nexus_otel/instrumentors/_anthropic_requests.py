@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ from nexus_otel import semconv
 from nexus_otel.engine import stainless
 from nexus_otel.engine.native import native_chosen
 from nexus_otel.engine.target import Call
-from nexus_otel.genai.operations import Conversation, Inference, Message, Retry, ToolCall
+from nexus_otel.genai.operations import Conversation, Inference, Message, ToolCall
 from nexus_otel.genai.plain import item, listed
 from nexus_otel.instrumentors._anthropic_content import parts
 
@@ -106,20 +105,6 @@ def definition(tool: Any) -> dict[str, Any]:
         "parameters": item(tool, "input_schema"),
     }
     return {name: value for name, value in found.items() if value is not None}
-
-
-def retry_request(call: Call) -> Retry:
-    """Read the SDK's wait before it tries a request again."""
-    status = item(call.arguments.get("response"), "status_code")
-    return Retry(int(call.arguments.get("retries_taken") or 0) + 1, str(status or "connection_error"), status)
-
-
-def planned_retry(call: Call) -> Retry:
-    """Read the SDK's choice of how long to wait, before 0.50: why it tries again is the error that it handles."""
-    args = call.arguments
-    taken = args["options"].get_max_retries(call.instance.max_retries) - args["remaining_retries"]
-    status = item(item(sys.exception(), "response"), "status_code")
-    return Retry(taken + 1, str(status or "connection_error"), status)
 
 
 def tool_request(call: Call) -> ToolCall:

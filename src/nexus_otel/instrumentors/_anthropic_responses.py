@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from nexus_otel.genai.operations import AskedCall, Failure, InferenceResult, Message, ToolResult, Usage
-from nexus_otel.genai.plain import item
-from nexus_otel.instrumentors._anthropic_content import answer, json_or_text, parts
+from nexus_otel.genai.plain import item, json_or_text
+from nexus_otel.instrumentors._anthropic_content import answer, parts
 
 _FINISH: Final = {
     "end_turn": "stop",

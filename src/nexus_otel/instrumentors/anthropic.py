@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from nexus_otel.engine import stainless
 from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.native import keep_choice, remember_choice, silence_helper, silence_native
+from nexus_otel.engine.retries import retries
 from nexus_otel.engine.target import Swap, Target
-from nexus_otel.genai.operations import RetryResult
-from nexus_otel.instrumentors._anthropic_requests import message_request, planned_retry, retry_request, tool_request
+from nexus_otel.instrumentors._anthropic_requests import message_request, tool_request
 from nexus_otel.instrumentors._anthropic_responses import MessageFold, failure, message_response, tool_response
 
 
@@ -31,15 +31,6 @@ def _messages(module: str, since: str = "", until: str = "", **methods: str) -> 
             )
 
 
-def _retries() -> Iterable[Target]:
-    """Give the wait between two tries; before it was a method, that of both colours which says how long it is."""
-    module = "anthropic._base_client"
-    for owner in ("SyncAPIClient", "AsyncAPIClient"):
-        yield Target(module=module, name=f"{owner}._sleep_for_retry", request=retry_request, since="0.50")
-    name = "BaseClient._calculate_retry_timeout"
-    yield Target(module=module, name=name, request=planned_retry, response=RetryResult, until="0.50")
-
-
 def _tool(owner: str) -> Target:
     module = "anthropic.lib.tools._beta_functions"
     return Target(module=module, name=f"{owner}.call", request=tool_request, response=tool_response, since="0.68")
@@ -54,7 +45,7 @@ class AnthropicInstrumentor(Instrumentor):
     targets = (
         *_messages("anthropic.resources.messages.messages", since="0.41", parse="0.77"),
         *_messages("anthropic.resources.beta.messages.messages", stream="0.43", parse="0.73"),
-        *_retries(),
+        *retries("anthropic", since="0.50"),
         *(_tool(owner) for owner in ("BetaFunctionTool", "BetaAsyncFunctionTool")),
         *(each for module in ("anthropic.resources.messages", "anthropic.resources.beta.prompt_caching.messages")
           for each in _messages(module, until="0.41", parse="0.41")),
