@@ -201,7 +201,7 @@ class Instrumentor:
                 "nexus-otel: %s %s is newer than is known (%s); %s and others are recorded if they are as they were",
                 cls.package,
                 version,
-                " or ".join(cls.requires),
+                cls.requires[0],
                 f"{cls._placed[0].module}.{cls._placed[0].name}",
             )
 
