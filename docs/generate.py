@@ -40,20 +40,30 @@ def support() -> str:
     for name, (module, kind) in INSTRUMENTORS.items():
         instrumentor = getattr(importlib.import_module(module), kind)
         methods: dict[str, list[str]] = {}
-        for target in instrumentor.targets:
+        for target in [*instrumentor.targets, *instrumentor.heard.values()]:
             owner, _, method = target.name.rpartition(".")
-            if not method.startswith("_") and not target.until:
+            if owner and method and not method.startswith("_") and not target.until and not target.optional:
                 methods.setdefault(owner, []).append(method)
-        recorded = "; ".join(f"`{owner}`: {', '.join(sorted(set(each)))}" for owner, each in methods.items())
-        rows.append(f"| {name} | {instrumentor.requires[0]} | {tested(instrumentor.package)} | {recorded} |")
+        said = [f"`{owner}`: {', '.join(sorted(set(each)))}" for owner, each in methods.items()]
+        if called := [target.name for target in instrumentor.heard.values() if "." not in target.name]:
+            said.insert(0, f"by its callbacks: {', '.join(called)}")
+        recorded = "; ".join(said)
+        rows.append(f"| {name} | {instrumentor.requires[0]} | {tested(name, instrumentor.package)} | {recorded} |")
     return "\n".join(rows)
 
 
-def tested(package: str) -> str:
-    """Return the versions that the tests run on."""
+def tested(name: str, package: str) -> str:
+    """Return the versions that the tests run on; in a set that is for a framework, only its own tests do."""
+    sets = [path for path in (ROOT / "requirements").glob("*.txt") if _framework_of(path) in (None, name)]
     pins = (re.search(rf"^{package}==(\S+)", path.read_text("utf-8"), re.MULTILINE)
-            for path in (ROOT / "requirements").glob("*.txt"))  # fmt: skip
+            for path in sets)  # fmt: skip
     return ", ".join(sorted({pin[1] for pin in pins if pin is not None}, key=release))
+
+
+def _framework_of(path: Path) -> str | None:
+    """Return the framework that a set of requirements is for, if it is for one."""
+    name = path.stem.partition("-")[0]
+    return name if (ROOT / "tests" / "frameworks" / name).is_dir() else None
 
 
 def filled(text: str) -> str:

@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=4, help="offline: how many replies ask for tools")
     options = parser.parse_args(arguments)
 
-    settings = os.environ  # noqa: TID251 - the variables of the SDK, no settings of ours
+    settings = os.environ
     if settings.get("OPENAI_BASE_URL") or settings.get("OPENAI_API_KEY"):
         print(answer(options.how, {}, options.model, options.question))
         return

@@ -142,6 +142,7 @@ RUN_STEPS: Final = "nexus.run.steps"
 RUN_TOOL_CALLS: Final = "nexus.run.tool_calls"
 RUN_CLOSED_BY: Final = "nexus.run.closed_by"
 REPLAYED: Final = "nexus.replayed"
+CACHE_HIT: Final = "nexus.cache.hit"
 FINDING_EVENT: Final = "nexus.finding"
 FINDING_MODE: Final = "nexus.finding.mode"
 FINDING_LEVEL: Final = "nexus.finding.level"
@@ -197,6 +198,7 @@ OWN: Final[dict[str, Own]] = {
     RUN_CLOSED_BY: Own(
         "string", "What ended a run other than its last answer: idle, exit, parent, limit, cancelled, closed, interrupt"
     ),
+    CACHE_HIT: Own("bool", "The answer came from the library's own cache: no request was made and no token billed"),
     REPLAYED: Own("bool", "The span was open when its process ended; its end is the last sign of life"),
     FINDING_EVENT: Own("event", "A failure mode that was found, on the span where it became certain"),
     FINDING_MODE: Own("string", "loop, hallucinated_action, context_overflow, tool_error, retry or latency_spike"),

@@ -37,8 +37,9 @@ def problems(nexus):  # noqa: F811
 def test_nothing_is_wrong(set_to, nexus):  # noqa: F811
     wrong, found = problems(nexus)
     assert wrong == {}
-    assert {library["name"] for library in found["instrumentors"]} >= {"anthropic", "openai"}
-    for library in found["instrumentors"]:
+    there = [library for library in found["instrumentors"] if library["version"] is not None]
+    assert {library["name"] for library in there} >= {"anthropic", "openai"}
+    for library in there:
         assert (library["in_range"], library["missing"], library["others"]) == (True, [], [])
         assert len(library["bound"]) > 5
     assert found["launcher"]["reached"]

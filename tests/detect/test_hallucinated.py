@@ -204,6 +204,32 @@ def test_a_plain_text_argument_is_no_broken_json():
     assert run(ours=False).step("ask", "what is the weather?", "sunny").find() == []
 
 
+def test_arguments_cut_off_that_nothing_executed():
+    one = run(tools=TOOLS).model("", ("get_weather", '{"city": "Par'), finish="length").model("Again.")
+    (found,) = one.find()
+    assert (found.data["kind"], found.data["executed"]) == ("cut_arguments", False)
+
+
+def test_one_of_two_calls_that_nothing_executed():
+    calls = ("get_weather", {"city": "Rome"}), ("send_mail", {"to": "ada"})
+    one = run(tools=TOOLS).model("", *calls).tool("get_weather", {"city": "Rome"}, "sunny").model("Done.")
+    (found,) = one.find()
+    assert (found.data["tool"], found.data["executed"]) == ("send_mail", False)
+
+
+def test_a_wrong_type_deep_in_arguments_that_nothing_executed():
+    legs = {"type": "object", "properties": {"legs": {"type": "array", "items": takes(["to"], to="string")}}}
+    one = run(tools={"plan_trip": legs}).model("", ("plan_trip", {"legs": [{"to": "Rome"}, {"to": ["Oslo"]}]}))
+    (found,) = one.model("Done.").find()
+    assert found.data["rules"] == ["type:legs.1.to"]
+
+
+def test_a_type_that_only_tools_for_parsing_raise():
+    error = RaisedError("ToolInvocationError", "try again")
+    (found,) = run(ours=False, content=True).step("get_weather", {"town": "Paris"}, error).find()
+    assert (found.mode, found.data["by"]) == ("hallucinated_action", "refused")
+
+
 @pytest.mark.parametrize(
     ("name", "known", "meant"),
     [

@@ -147,3 +147,29 @@ def test_a_message_that_langchain_makes_of_an_error_is_one():
     answer = json.dumps({"content": "no such city", "status": "error", "tool_call_id": "c1"})
     got = normalised(inference_tool("get_weather", {"city": "x"}, answer))
     assert json.loads(got["gen_ai.tool.call.result"]) == {"error": "no such city"}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "given"),
+    [
+        ({"args": [], "kwargs": {"city": "Rome"}}, {"city": "Rome"}),
+        ({"args": ["Rome"], "kwargs": {}}, ["Rome"]),
+        ({"input_str": '{"city": "Rome"}'}, {"city": "Rome"}),
+        ({"type": "tool_call", "id": "c1", "args": {"city": "Rome"}}, {"city": "Rome"}),
+        ({"city": "Rome"}, {"city": "Rome"}),
+    ],
+)
+def test_arguments_without_what_is_wrapped_around_them(recorded, given):
+    got = normalised({"traceloop.span.kind": "tool", "traceloop.entity.input": json.dumps(recorded)})
+    assert json.loads(got["gen_ai.tool.call.arguments"]) == given
+
+
+def test_the_answer_to_a_tool_in_a_message():
+    attributes = {
+        "openinference.span.kind": "LLM",
+        "llm.input_messages.0.message.role": "tool",
+        "llm.input_messages.0.message.content": "sunny",
+        "llm.input_messages.0.message.tool_call_id": "c1",
+    }
+    (message,) = json.loads(normalised(attributes)["gen_ai.input.messages"])
+    assert message["parts"] == [{"type": "tool_call_response", "id": "c1", "response": "sunny"}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from dataclasses import replace
 
 import pytest
 from opentelemetry import context as otel_context
@@ -12,9 +13,22 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
+from nexus_otel.engine.limits import AgentGuardError
+from nexus_otel.engine.listener import carried
+from nexus_otel.genai.operations import AgentResult, Retrieval, ToolCall, ToolResult
 from tests.engine import toy_framework as framework
-from tests.engine.toy import Answer, Asked, Model, ModelError, Tool, ToyInstrumentor, calls, loop
-from tests.engine.toy_framework import Agent, Embedder, FrameworkInstrumentor, Paused, Store, Wrapped, listener, told
+from tests.engine.toy import TOOLS, Answer, Asked, Model, ModelError, Tool, ToyInstrumentor, answers, calls, loop, user
+from tests.engine.toy_framework import (
+    Agent,
+    Apart,
+    Embedder,
+    FrameworkInstrumentor,
+    Paused,
+    Store,
+    Wrapped,
+    listener,
+    told,
+)
 from tests.kit.conventions import violations
 from tests.kit.recording import content_mode, instrumented, trace_id, values
 
@@ -137,6 +151,12 @@ def test_runs_with_the_same_ids_are_apart(seen):
     assert seen.tree() == f"{ONE_TOOL}\n{ONE_TOOL}"
 
 
+def test_a_run_without_a_name_has_the_service_s(seen):
+    agent(name=None).invoke("q")
+    assert span(seen, "invoke_agent").name == "invoke_agent kit"
+    assert values(span(seen, "execute_tool"))["gen_ai.agent.name"] == "kit"
+
+
 def test_a_conversation_is_on_every_span(seen):
     agent().invoke("q", conversation="c1")
     assert {values(each)["gen_ai.conversation.id"] for each in seen.spans} == {"c1"}
@@ -200,6 +220,39 @@ def test_items_of_a_batch_are_traces_of_their_own(seen):
     assert len({trace_id(each) for each in seen.spans}) == 3
     roots = [each for each in seen.spans if each.name == "invoke_agent helper"]
     assert [[link.context.span_id for link in root.links] for root in roots] == [[batch.context.span_id]] * 2
+
+
+def test_a_batch_of_an_agent_is_a_trace_an_item(seen):
+    one = Agent(Model(Answer("a"), Answer("b")), Tool())
+    with seen.tracer.start_as_current_span("mine") as mine:
+        one.batch(["q", "q"])
+        assert trace.get_current_span() is mine
+    assert len({trace_id(each) for each in seen.spans}) == 3
+    roots = [each for each in seen.spans if each.name == "invoke_agent helper"]
+    assert [[link.context.span_id for link in root.links] for root in roots] == [[mine.context.span_id]] * 2
+
+
+def test_a_batch_inside_a_run_is_part_of_it(seen):
+    inner = Agent(Model(Answer("a"), Answer("b")), Tool(), name="expert")
+    agent(calls("wait"), Answer("done"), tools=[Tool("wait", lambda: str(inner.batch(["q", "q"])))]).invoke("q")
+    assert seen.names["invoke_agent expert"] == 2
+    assert len({trace_id(each) for each in seen.spans}) == 1
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+def test_a_loop_is_one_run_though_its_model_is_asked_in_other_tasks(seen, with_id):
+    async def run():
+        model, messages = Apart(Model(calls(), Answer("done"))), [user("q")]
+        while (answer := await model.ask(messages)).calls:
+            (asked,) = answer.calls
+            text = Tool().call(asked.arguments, *([asked.id] if with_id else []))
+            messages += answers(answer, text)
+
+    async def many():
+        await asyncio.gather(*[run() for _ in range(3)])
+
+    asyncio.run(many())
+    assert seen.tree() == "\n".join([ONE_TOOL.replace("helper", "kit")] * 3)
 
 
 # -- how it ends -------------------------------------------------------------------------------------------------------
@@ -302,6 +355,15 @@ def test_a_search_and_an_embedding(seen):
     check(seen)
 
 
+def test_a_search_within_a_search_is_left_out_if_it_is_a_part_of_it(seen):
+    target = replace(framework.TOLD_TOOL, request=lambda call: Retrieval("store", outermost=True), response=None)
+    for key in ("outer", "inner"):
+        listener.begin(key, target, told())
+    for key in ("inner", "outer"):
+        listener.end(key, None)
+    assert [each.name for each in seen.spans] == ["retrieval store"]
+
+
 def test_an_embedding_is_no_step_of_a_run(seen):
     embed = Tool(work=lambda: str(Embedder().embed(["a"])))
     Agent(Model(calls(), Answer("done")), embed).invoke("q")
@@ -396,9 +458,126 @@ def test_an_end_of_what_never_began_is_nothing(seen):
     assert not seen.spans
 
 
+def test_the_run_above_is_found_by_key_in_any_thread(seen):
+    assert listener.above("run") is None
+    listener.begin("run", framework.TOLD_AGENT, question(agent()))
+    found = []
+    thread = threading.Thread(target=lambda: found.append(listener.above("run")))
+    thread.start()
+    thread.join()
+    listener.end("run", "done")
+    assert [run.name for run in found] == ["helper"]
+    assert listener.above("run") is None
+
+
+def test_what_is_carried_is_called_where_it_was_given(seen):
+    with seen.tracer.start_as_current_span("mine"):
+        work = carried(lambda: trace.get_current_span().name)
+    found = []
+    thread = threading.Thread(target=lambda: found.extend([work(), trace.get_current_span()]))
+    thread.start()
+    thread.join()
+    assert found == ["mine", trace.INVALID_SPAN]
+
+
+def test_a_tool_that_is_only_known_from_what_was_said(seen):
+    target = replace(
+        framework.TOLD_TOOL,
+        request=lambda call: ToolCall("nothing", known=False, derived=True),
+        response=lambda text: ToolResult(text, is_error=True),
+    )
+    listener.begin("run", framework.TOLD_AGENT, question(agent()))
+    listener.begin("tool", target, told(), parent="run")
+    listener.end("tool", "no such tool")
+    listener.end("run", "done")
+    tool = values(span(seen, "execute_tool"))
+    assert (tool["nexus.derived"], tool["nexus.tool.known"], tool["error.type"]) == (True, False, "unknown_tool")
+    assert "gen_ai.execute_tool.duration" not in seen.points
+    check(seen)
+
+
+def test_a_library_s_word_for_the_end_of_a_run_holds(seen):
+    target = replace(framework.TOLD_AGENT, response=lambda _: AgentResult(closed_by="limit", finish_reasons=("error",)))
+    listener.begin("run", target, question(agent()))
+    listener.begin("chat", framework.TOLD_MODEL, told(Model(), messages=[]), parent="run")
+    listener.end("chat", Answer("done"))
+    listener.end("run", "done")
+    assert values(span(seen, "invoke_agent"))["gen_ai.response.finish_reasons"] == ("error",)
+
+
 def test_what_is_left_open_ends_with_the_process(seen):
     from nexus_otel.engine import streams
 
     listener.begin("chat", framework.TOLD_MODEL, told(Model(), messages=[], tools=()), attach=False)
     streams.end_open()
     assert values(seen.spans[0])["nexus.stream.outcome"] == "abandoned"
+
+
+# -- what calls back, further ------------------------------------------------------------------------------------------
+
+
+def asking(model, **more):
+    return told(model, **more, messages=[user("q")], tools=TOOLS)
+
+
+def test_a_generator_that_makes_its_request_when_it_is_read_is_one_span(seen):
+    model = Model(Answer("done"))
+
+    def stream():
+        assert not trace.get_current_span().get_span_context().is_valid
+        yield model.ask([user("q")], TOOLS).text
+
+    handed = stream()
+    listener.begin("model", framework.TOLD_MODEL, asking(model))
+    listener.leave("model", handed)
+    assert list(handed) == ["done"]
+    listener.end("model", Answer("done"))
+    assert seen.tree() == "invoke_agent kit\n  chat toy-1"
+
+
+def test_a_generator_that_nobody_reads_on_ends_its_span(seen):
+    handed = (each for each in ())
+    listener.begin("model", replace(framework.TOLD_MODEL, fold=None), asking(Model(Answer("done"))))
+    listener.leave("model", handed)
+    assert seen.spans == []
+    del handed
+    gc.collect()
+    assert values(span(seen, "chat"))["nexus.stream.outcome"] == "abandoned"
+
+
+def test_a_note_is_kept_until_its_end(seen):
+    listener.begin("tool", None, told(), note="kept")
+    assert listener.note("tool") == "kept"
+    listener.end("tool", None)
+    assert listener.note("tool") is None
+
+
+def test_what_a_person_gave_is_on_what_begins_in_it(seen):
+    listener.begin("agent", framework.TOLD_AGENT, told(agent(), {"user_id": "u1", "tenant": "zoo"}, question="q"))
+    listener.begin("tool", framework.TOLD_TOOL, told(name="add"), parent="agent")
+    listener.end("tool", "3")
+    listener.end("agent", "done")
+    assert {values(each)["user.id"] for each in seen.spans} == {"u1"}
+    assert {values(each)["nexus.metadata.tenant"] for each in seen.spans} == {"zoo"}
+
+
+def test_a_limit_is_told_to_what_calls_back():
+    model = Model(Answer("done"))
+    with instrumented(FrameworkInstrumentor, NEXUS_MAX_STEPS="1"):
+        before = otel_context.get_current()
+        listener.begin("agent", framework.TOLD_AGENT, told(agent(), question="q"))
+        listener.begin("first", framework.TOLD_MODEL, asking(model), parent="agent")
+        listener.end("first", Answer("one"))
+        with pytest.raises(AgentGuardError):
+            listener.begin("second", framework.TOLD_MODEL, asking(model), parent="agent")
+        listener.end("agent", "done")
+        assert otel_context.get_current() is before
+
+
+def test_one_that_is_disabled_hears_nothing():
+    with instrumented() as recording:
+        FrameworkInstrumentor().instrument(tracer_provider=recording.tracer_provider, only_silence=True)
+        listener.begin("tool", framework.TOLD_TOOL, told(name="add"))
+        listener.end("tool", "3")
+        FrameworkInstrumentor().uninstrument()
+    assert recording.spans == []

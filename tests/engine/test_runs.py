@@ -1070,3 +1070,29 @@ def test_a_fork_while_another_thread_holds_the_table_does_not_hang():
         """
     )
     assert lines == ["child True"]
+
+
+# -- calls in contexts of their own ------------------------------------------------------------------------------------
+
+
+def apart(work, *args):
+    """Call something in a context that the caller does not see, as frameworks do."""
+    return contextvars.copy_context().run(work, *args)
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+@pytest.mark.parametrize("within", [True, False])
+def test_a_tool_is_found_for_a_model_call_in_a_context_of_its_own(seen, with_id, within):
+    model = Model(calls(), Answer("done"))
+    span = seen.tracer.start_span("mine")
+    token = otel_context.attach(trace.set_span_in_context(span)) if within else None
+    answer = apart(model.ask, [user("q")])
+    (asked,) = answer.calls
+    text = Tool().call(asked.arguments, *([asked.id] if with_id else []))
+    apart(model.ask, [user("q"), *answers(answer, text)])
+    span.end()
+    if token is not None:
+        otel_context.detach(token)
+    assert seen.names["execute_tool add"] == 1
+    assert "nexus.derived" not in values(seen.one("execute_tool"))
+    assert parent_id(seen.one("execute_tool")) == span_id(seen.one(ROOT))

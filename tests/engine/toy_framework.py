@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,11 +13,13 @@ from nexus_otel.engine.target import Call, Target
 from nexus_otel.genai.operations import (
     AgentResult,
     AgentRun,
+    Batch,
     Conversation,
     Detail,
     Inference,
     InferenceResult,
     Message,
+    Passage,
     Retrieval,
     RetrievalResult,
     ToolCall,
@@ -39,6 +42,17 @@ class Wrapped:
     def ask(self, messages: Any, tools: Any = TOOLS) -> Answer:
         """Ask the model."""
         return self.model.ask(messages, tools)
+
+
+class Apart:
+    """A model whose calls are made in tasks of their own."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    async def ask(self, messages: Any) -> Answer:
+        """Ask the model."""
+        return await asyncio.create_task(self.model.ask_async(messages))
 
 
 class Agent:
@@ -75,6 +89,10 @@ class Agent:
         """Yield what is said, step by step."""
         for text in self.stream(question, **options):
             yield text
+
+    def batch(self, questions: list[str]) -> list[str]:
+        """Return the last thing that is said to each question."""
+        return [self.invoke(question) for question in questions]
 
     def node(self, work: Any) -> Any:
         """Do some inner step."""
@@ -171,6 +189,8 @@ class FrameworkInstrumentor(Instrumentor):
         Target(
             module=__name__, name="Wrapped.ask", request=wrapped_request, response=wrapped_response, failure=failure
         ),
+        Target(module=__name__, name="Apart.ask", request=lambda call: Passage()),
+        Target(module=__name__, name="Agent.batch", request=lambda call: Batch()),
         Target(module=__name__, name="Agent.node", request=lambda call: Detail("node")),
         Target(
             module=__name__,
@@ -210,6 +230,7 @@ listener = Listener(FrameworkInstrumentor)
 
 __all__ = [
     "Agent",
+    "Apart",
     "Embedder",
     "FrameworkInstrumentor",
     "Paused",

@@ -86,6 +86,8 @@ class Library:
         stream_errors: What a stream fails with, by the name of its ending, where another provider says it otherwise.
         usage_first: Whether a stream says at its beginning what the input cost.
         lines: Which cases its versions have, and which they are known to fail.
+        noise: Pattern of the warnings that come at any time, as the collector runs, and are no part of a call.
+        warns: What it warns of on its own account, now more often and now less: of its own old names, for one.
     """
 
     instrumentor: type[Instrumentor]
@@ -95,6 +97,8 @@ class Library:
     stream_errors: Mapping[str, str] = field(default_factory=dict)
     usage_first: bool = True
     lines: Lines = field(default_factory=Lines)
+    noise: str = "(?!)"
+    warns: tuple[type[Warning], ...] = ()
 
     @property
     def version(self) -> str:
@@ -251,7 +255,8 @@ def _difference(mine: Any, others: Any, where: str) -> str:
 
 
 _keys = itertools.count(1)
-_REQUEST_ID: Final = re.compile(r"req_\d+")
+_REQUEST_ID: Final = re.compile(r"req_\d+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Ids of the provider's requests, and those that libraries draw at random."""
 _VOLATILE_HEADERS: Final = frozenset({"x-api-key", "authorization", "idempotency-key", "host", "content-length"})
 
 
@@ -266,7 +271,8 @@ def run(library: Library, case: Case, provider: Provider) -> Ran:
         except Exception as raised:  # noqa: BLE001 - the subject
             error = raised
     sent = tuple(_request(request) for request in provider.requests[before:])
-    warned = tuple(Warned(w.category, str(w.message), w.filename, w.lineno) for w in caught)
+    heard = [w for w in caught if w.category not in library.warns and not re.search(library.noise, str(w.message))]
+    warned = tuple(Warned(w.category, str(w.message), w.filename, w.lineno) for w in heard)
     return Ran(plain(value), type(value), error, _said(error), sent, warned)
 
 
@@ -278,7 +284,7 @@ def loaded(steps: Sequence[Step], provider: Provider) -> str:
 
 
 def without_request_ids(text: str) -> str:
-    """Return a text in which the provider's ids of requests are equal."""
+    """Return a text in which the ids that differ from call to call are equal."""
     return _REQUEST_ID.sub("req", text)
 
 

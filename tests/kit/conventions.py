@@ -160,7 +160,7 @@ _MODEL: Final = Operation(
     _INFERENCE,
     frozenset({"gen_ai.provider.name", "gen_ai.request.model"}),
     "gen_ai.request.model",
-    ("nexus.message.", "nexus.error.", "nexus.context.", "nexus.stream."),
+    ("nexus.cache.", "nexus.message.", "nexus.error.", "nexus.context.", "nexus.stream."),
 )
 OPERATIONS: Final[Mapping[str, Operation]] = {
     "chat": _MODEL,
@@ -174,7 +174,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         ("nexus.usage.", "nexus.run.", "nexus.error.", "nexus.context."),
     ),
     "invoke_workflow": Operation(
-        _INTERNAL, _WORKFLOW, frozenset(), "gen_ai.workflow.name", ("nexus.usage.", "nexus.run.")
+        _INTERNAL, _WORKFLOW, frozenset(), "gen_ai.workflow.name", ("nexus.usage.", "nexus.run.", "nexus.error.", "nexus.context.")
     ),
     "embeddings": Operation(
         _CLIENT, _EMBEDDINGS, frozenset({"gen_ai.provider.name"}), "gen_ai.request.model", ("nexus.error.",)

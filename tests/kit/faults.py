@@ -120,9 +120,11 @@ def placed(instrumentor: type[Instrumentor], name: str) -> Iterator[tuple[type[I
     """
     fault = Fault()
     if name in _IN_TARGETS:
-        targets = tuple(_IN_TARGETS[name](target, fault) for target in instrumentor.targets)
-        names = {"targets": targets, "__module__": instrumentor.__module__}
-        yield type(instrumentor.__name__, (instrumentor,), names), fault
+        change = _IN_TARGETS[name]
+        targets = tuple(change(target, fault) for target in instrumentor.targets)
+        heard = {kind: change(target, fault) for kind, target in instrumentor.heard.items()}
+        with mock.patch.multiple(instrumentor, targets=targets, heard=heard):
+            yield instrumentor, fault
         return
     owner, method = _OF_ENGINE[name]
     with mock.patch.object(owner, method, fault.at(getattr(owner, method))):

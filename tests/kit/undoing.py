@@ -172,6 +172,8 @@ def _owner(module: str, path: str) -> tuple[Any, str]:
 def _looks(method: Any) -> Any:
     if isinstance(method, property):
         return "property"
+    if not callable(method):
+        return "a value"
     names = (method.__name__, method.__qualname__, method.__module__, method.__doc__)
     return names, inspect.iscoroutinefunction(method), str(inspect.signature(method))
 
@@ -192,7 +194,7 @@ def wrapped_by(library: Library, wrapper: Wrapper) -> Iterator[None]:
     """Wrap the library's targets as another vendor does, over whatever is there, and put that back."""
     before = originals(library)
     for target in places(library):
-        if isinstance(target, Swap):
+        if isinstance(target, Swap) or f"{target.module}:{target.name}" not in before:
             continue
         wrapt.wrap_function_wrapper(target.module, target.name, wrapper)
     yield

@@ -20,9 +20,24 @@ if TYPE_CHECKING:
 
 INSTRUMENTORS: Final = {
     "anthropic": ("nexus_otel.instrumentors.anthropic", "AnthropicInstrumentor"),
+    "crewai": ("nexus_otel.instrumentors.crewai", "CrewAIInstrumentor"),
+    "dspy": ("nexus_otel.instrumentors.dspy", "DSPyInstrumentor"),
+    "langchain": ("nexus_otel.instrumentors.langchain", "LangChainInstrumentor"),
+    "langgraph": ("nexus_otel.instrumentors.langgraph", "LangGraphInstrumentor"),
+    "llama_index": ("nexus_otel.instrumentors.llama_index", "LlamaIndexInstrumentor"),
     "openai": ("nexus_otel.instrumentors.openai", "OpenAIInstrumentor"),
 }
-"""Name, which is the package's top-level module too, and the class that instruments it."""
+"""Name, and the class that instruments it."""
+
+MODULES: Final = {
+    "langchain": ("langchain_core",),
+    "langgraph": ("langchain_core",),
+    "llama_index": ("llama_index_instrumentation", "llama_index.core"),
+}
+"""The modules whose import says that a library is there, where no top-level module of its name does."""
+
+PROVIDERS_OF_THEIR_OWN: Final = ("crewai.telemetry.telemetry",)
+"""Modules that make their library's own provider the global one, before their library has been imported whole."""
 
 FIRST_PROCESS: Final = "_NEXUS_FIRST_PID"
 """Variable with the id of the first process that is active: only it prints a summary, none of its children."""
@@ -61,9 +76,12 @@ def activate(source: str, settings: Settings | None = None, **given: Any) -> boo
                 return False
         if not variables().get(FIRST_PROCESS):
             set_variable(FIRST_PROCESS, str(os.getpid()))
+        for name in PROVIDERS_OF_THEIR_OWN:
+            when_imported(name, _keep_apart)
         # a library that makes spans of its own is silent before there is a provider of ours, and to the end of it
         for name in INSTRUMENTORS:
-            when_imported(name, partial(_instrument, name, given))
+            for module in MODULES.get(name, (name,)):
+                when_imported(module, partial(_instrument, name, given))
         when_imported("opentelemetry.trace", _install)
     return True
 
@@ -121,6 +139,14 @@ def _install(_module: Any) -> None:
         from nexus_otel.bootstrap import stand_in
 
         stand_in.install(launched=_source in ("launcher", "import"))
+
+
+def _keep_apart(module: Any) -> None:
+    """Keep the provider of a library's telemetry from being the global one; it stays so when we are taken off."""
+    if _is_allowed() and hasattr(module, "trace"):
+        from nexus_otel.engine.apart import keep_apart
+
+        module.trace = keep_apart(module.trace)
 
 
 def _instrument(name: str, given: dict[str, Any], _module: Any) -> None:

@@ -33,10 +33,10 @@ def probe(name: str) -> dict[str, Any]:
         return {"failure": f"{type(error).__name__}: {error}"}
     found: dict[str, list[str]] = {"bound": [], "missing": [], "absent": [], "replaced": [], "lost": []}
     version = quietly(importlib.metadata.version, instrumentor.package)
-    for target in instrumentor.targets:
+    for target in [*instrumentor.targets, *(swap for swap in instrumentor.replacements if swap.required)]:
         if not belongs(target, version):
             continue
-        lacking = "absent" if target.optional else "missing"
+        lacking = "absent" if getattr(target, "optional", False) else "missing"
         symbol = f"{target.module}.{target.name}"
         found["bound" if _has(target.module, target.name) else lacking].append(symbol)
     for swap in instrumentor.replacements:

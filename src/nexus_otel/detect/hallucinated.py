@@ -86,7 +86,8 @@ class HallucinatedAction:
         agent.state[CUT_STATE] = was_cut(span)
         recorded = span.attributes.get(semconv.OUTPUT_MESSAGES)
         asks = _MOST_ASKED if not isinstance(recorded, str) else recorded.count(_ASKS)
-        if recorded is not None and asks:
+        whole = semconv.OUTPUT_MESSAGES not in (span.attributes.get(semconv.TRUNCATED) or ())
+        if recorded is not None and asks and whole:
             agent.state[_ANSWER] = _Answer(span.span_id, recorded, asks)
         return found
 

@@ -23,7 +23,7 @@ def classes_of(library: str) -> list[type]:
 
 
 def _modules_of(library: str) -> Iterator[tuple[str, Any]]:
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # at once: a thread may import meanwhile
         if name == library or name.startswith(f"{library}."):
             yield name, module
 
@@ -41,7 +41,7 @@ def still_held(library: str, originals: Iterable[Any]) -> list[str]:
     wanted = {id(one): one for one in originals}
     found = []
     for module, namespace in _modules_of(library):
-        for name, value in list(vars(namespace).items()):
+        for name, value in vars(namespace).copy().items():
             defined = f"{getattr(wanted.get(id(value)), '__module__', module)}."
             if not defined.startswith(f"{module}."):
                 found.append(f"{module}.{name}")

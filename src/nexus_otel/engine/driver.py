@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Final, Self
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, get_current_span
 
-from nexus_otel import config
+from nexus_otel import config, semconv
 from nexus_otel._guard import guard, report
 from nexus_otel.engine import scope
-from nexus_otel.engine.inner import Seen, completed
+from nexus_otel.engine.around import BatchStep, PassageStep
+from nexus_otel.engine.handed import running_step
+from nexus_otel.engine.inner import Seen, completed, remarked
 from nexus_otel.engine.limits import AgentGuardError, exceeded, limits_of
-from nexus_otel.engine.run import Run, given_run
+from nexus_otel.engine.run import Run, given_run, owning_run
 from nexus_otel.engine.runs import Runs
 from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.taps import tap_call
@@ -22,12 +25,16 @@ from nexus_otel.engine.target import BadCallError, Call, Target
 from nexus_otel.genai.operations import (
     AgentResult,
     AgentRun,
+    Batch,
     Conversation,
     Detail,
     DetailResult,
     Inference,
     InferenceResult,
+    Operation,
     Outcome,
+    Passage,
+    Remark,
     Retrieval,
     RetrievalResult,
     Retry,
@@ -48,7 +55,7 @@ runs: Final = Runs()
 class ModelStep(Step):
     """A model call."""
 
-    __slots__ = ("_conversation", "_inner", "operation", "recorder", "span")
+    __slots__ = ("_conversation", "_inner", "_remarks", "operation", "recorder", "span")
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, operation: Inference) -> None:
         super().__init__(target, call)
@@ -57,6 +64,7 @@ class ModelStep(Step):
         self.span: Span = INVALID_SPAN
         self._conversation: Conversation | None = None
         self._inner: Sequence[Seen] = ()
+        self._remarks: Sequence[InferenceResult] = ()
 
     def begin(self, here: Context, around: Context | None = None) -> Step | SilentStep:
         """Find the run, start the span; returns the step that the call is made in.
@@ -150,6 +158,10 @@ class ModelStep(Step):
         """Take what a library beneath saw of this call."""
         self._inner = (*self._inner, seen)
 
+    def hear(self, said: InferenceResult) -> None:
+        """Take what the library says of this call in passing."""
+        self._remarks = (*self._remarks, said)
+
     def _read(self) -> None:
         """Read what the model is given; where that can be done only once, keep what the library takes of it."""
         with guard.of("reading the request of", self.target.name):
@@ -168,6 +180,8 @@ class ModelStep(Step):
         if self.call.tapped and (self.span.is_recording() or self.recorder.hands_on):
             self._read()
         operation = self.operation
+        if self._remarks and outcome.failure is None:
+            result = remarked(result, self._remarks)
         if self._inner:
             with guard("reading what a library beneath saw"):
                 operation, result, outcome = completed(operation, result, outcome, self._inner)
@@ -188,6 +202,11 @@ class InnerStep(ModelStep):
         super().__init__(recorder, target, call, operation)
         self._owner = owner
 
+    def inside(self, context: Context) -> Self:
+        """Make `context` current while it runs: where the owner cannot be current itself."""
+        self._context = context
+        return self
+
     def begin(self, here: Context, around: Context | None = None) -> Step | SilentStep:  # noqa: ARG002 - the owner's
         """Read what the owner does not know."""
         if not self._owner.was_told and (self._owner.span.is_recording() or self._owner.place is not None):
@@ -204,7 +223,7 @@ class InnerStep(ModelStep):
 class ToolStep(Step):
     """A tool's execution."""
 
-    __slots__ = ("_run", "recorder", "span", "tool")
+    __slots__ = ("_met", "_run", "recorder", "span", "tool")
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, tool: ToolCall, here: Context) -> None:
         super().__init__(target, call)
@@ -215,9 +234,23 @@ class ToolStep(Step):
         parent = self._run.context if self._run is not None and inferred else here
         run = self._run or given_run(here)
         self.span: Span = recorder.start_tool(tool, parent, run.agent if run is not None else None)
-        self._context = scope.under_tool(here, self.span)
+        self._context = scope.under_tool(here, self.span, self)
+        self._met: BaseException | None = None
+
+    def hear(self, error: BaseException | None) -> None:
+        """Take what the library says of this execution in passing: the exception that it keeps for itself."""
+        self._met = error
+
+    @property
+    def takes_results(self) -> bool:
+        """Whether the span is recorded, or a meter takes whether it failed."""
+        return self.span.is_recording() or self.recorder.measures
 
     def _end(self, result: ToolResult | None, outcome: Outcome) -> None:
+        if self._met is not None and outcome.failure is None and outcome.stream is None:
+            with guard.of("reading the failure of", self.target.name):
+                outcome = replace(outcome, failure=self.target.failure(self._met), exception=self._met)
+            result = replace(result, is_error=True) if result is not None else None
         self.recorder.end_tool(self.span, self.tool, result, outcome)
         if self._run is not None:
             self._run.note(outcome.exception)
@@ -235,8 +268,14 @@ class AgentStep(Step):
 
     def __init__(self, recorder: Recorder, target: Target, call: Call, agent: AgentRun, here: Context) -> None:
         super().__init__(target, call)
+        agent.apart = agent.apart or bool(here.get(scope.APART))
         self.run = runs.open(recorder, agent, here)
         self._context = self.run.context
+
+    @property
+    def takes_results(self) -> bool:
+        """Whether the span is recorded, or a meter takes whether it failed."""
+        return self.span.is_recording() or self.run.recorder.measures
 
     def _end(self, result: AgentResult | None, outcome: Outcome) -> None:
         runs.close(self.run, result, outcome)
@@ -254,6 +293,11 @@ class RetrievalStep(Step):
         self._run = given_run(here)
         self.span: Span = recorder.start_retrieval(operation, here)
         self._context = scope.current(here, self.span)
+
+    @property
+    def takes_results(self) -> bool:
+        """Whether the span is recorded, or a meter takes whether it failed."""
+        return self.span.is_recording() or self.recorder.measures
 
     def _end(self, result: RetrievalResult | None, outcome: Outcome) -> None:
         self.recorder.end_retrieval(self.span, self._operation, result, outcome)
@@ -337,17 +381,47 @@ def _begin(recorder: Recorder, target: Target, call: Call, here: Context) -> Ste
             return AgentStep(recorder, target, call, operation, here)
         case Retry() if (owner := _owner(here)) is not None and isinstance(owner, ModelStep):
             return RetryStep(target, call, operation, owner)
-        case Retrieval():
+    return _other_step(recorder, target, call, operation, here)
+
+
+def _other_step(
+    recorder: Recorder, target: Target, call: Call, operation: Operation | None, here: Context
+) -> Step | None:
+    match operation:
+        case Batch() if given_run(here) is None:
+            return BatchStep(target, call, here)
+        case Passage() if not here.get(scope.SEAT) and owning_run(here) is None and _owner(here) is None:
+            return PassageStep(target, call, here, runs.left)
+        case Retrieval() if not (operation.outermost and scope.runs(here, semconv.RETRIEVAL)):
             return RetrievalStep(recorder, target, call, operation, here)
         case Detail() if operation.asked or config.current().detail == "full":
             return DetailStep(recorder, target, call, operation, here)
+        case Remark():
+            _tell(operation, here)
     return None
+
+
+def _tell(remark: Remark, here: Context) -> None:
+    """Give what a library says in passing to the step that it is about, if that is open."""
+    match remark.result:
+        case InferenceResult():
+            if isinstance(owner := _owner(here), ModelStep):
+                owner.hear(remark.result)
+        case ToolResult():
+            tool = here.get(scope.TOOL)
+            if isinstance(tool, ToolStep) and not tool.ended:
+                tool.hear(remark.error)
+        case AgentResult():
+            if (run := given_run(here)) is not None:
+                run.totals.closed_by = remark.result.closed_by
 
 
 def _model_step(
     recorder: Recorder, target: Target, call: Call, operation: Inference, here: Context
 ) -> Step | SilentStep | None:
-    owner = _owner(here)
+    owner, inside = _owner(here), None
+    if owner is None and (owner := running_step()) is not None and owner.context is not None:
+        inside = scope.on_top(here, owner.context)
     if owner is None or (isinstance(owner, ModelStep) and owner.operation.embeds != operation.embeds):
         around = scope.around(here, call.other)
         foreign = scope.foreign_owner(here)
@@ -356,7 +430,8 @@ def _model_step(
         operation.traces_itself = operation.traces_itself or call.yields or foreign
         return ModelStep(recorder, target, call, operation).begin(here, around)
     if isinstance(owner, ModelStep) and owner.recorder is not recorder:
-        return InnerStep(recorder, target, call, operation, owner).begin(here)
+        step = InnerStep(recorder, target, call, operation, owner)
+        return (step if inside is None else step.inside(inside)).begin(here)
     return None
 
 

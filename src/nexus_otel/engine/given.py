@@ -10,9 +10,9 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link
 
 from nexus_otel._guard import guard
-from nexus_otel.engine.run import Run, was_recorded
+from nexus_otel.engine.run import Run, agent_name, was_recorded
 from nexus_otel.engine.scope import under_agent
-from nexus_otel.genai.operations import AgentResult, AgentRun, Outcome
+from nexus_otel.genai.operations import AgentResult, AgentRun, Failure, Outcome
 from nexus_otel.genai.recorder import Recorder
 
 
@@ -32,6 +32,7 @@ class GivenRuns:
             base: The parent of its span.
             parent: The run that it is part of.
         """
+        agent.name = agent.name or agent_name()
         here = trace.get_current_span(ambient).get_span_context()
         links: list[Link] = []
         if agent.apart and here.is_valid:
@@ -57,12 +58,15 @@ class GivenRuns:
             return
         run.closed = True
         totals = run.totals
-        totals.closed_by = outcome.closed_by or outcome.stream
+        totals.closed_by = outcome.closed_by or outcome.stream or totals.closed_by
         if result is not None:
             totals.closed_by = result.closed_by or totals.closed_by
+            totals.finish_reasons = result.finish_reasons or totals.finish_reasons
             run.agent.conversation_id = result.conversation_id or run.agent.conversation_id
             totals.content.update(run.recorder.captured(run.span, None, result.output))
         failure = outcome.failure or (result.failure if result is not None else None)
+        if failure is not None:
+            failure = Failure(failure.type)  # what else is said of it is on the span where it happened
         exception = None if was_recorded(run.error, outcome.exception) else outcome.exception
         run.error = None
         ended: dict[str, Any] = {"duration_s": outcome.duration_s, "end_ns": outcome.end_ns}

@@ -42,6 +42,25 @@ def completed(
     return _called(operation, last.operation), result, outcome
 
 
+def remarked(result: InferenceResult | None, remarks: Sequence[InferenceResult]) -> InferenceResult:
+    """Return what came of a call together with what its own library said in passing.
+
+    Args:
+        result: What the call returned.
+        remarks: In order.
+    """
+    found = result or InferenceResult()
+    for said in remarks:
+        found = replace(
+            found,
+            id=found.id or said.id,
+            model=found.model or said.model,
+            finish_reasons=found.finish_reasons or said.finish_reasons,
+            usage=_sum([found, said]) or found.usage,
+        )
+    return found
+
+
 def _called(outer: Inference, inner: Inference) -> Inference:
     return replace(
         outer,
@@ -49,6 +68,7 @@ def _called(outer: Inference, inner: Inference) -> Inference:
         model=outer.model or inner.model,
         address=inner.address,
         port=inner.port,
+        stream=outer.stream or inner.stream,
         request=lambda: {**inner.request(), **outer.request()},
     )
 

@@ -6,12 +6,10 @@ import importlib.metadata
 import inspect
 import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from importlib.machinery import PathFinder, SourceFileLoader
 from typing import Any, ClassVar, Final
-
-import wrapt
 
 from nexus_otel import config
 from nexus_otel._guard import guard, logger, new_lock, note_once, quietly
@@ -20,9 +18,11 @@ from nexus_otel.engine import _bootstrap_importlib as frames
 from nexus_otel.engine.copies import classes_of, holders, still_held
 from nexus_otel.engine.driver import begin
 from nexus_otel.engine.generators import inside
+from nexus_otel.engine.overrides import Overrides
 from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.taps import tap_call
 from nexus_otel.engine.target import Call, Swap, Target, belongs, release
+from nexus_otel.engine.wrappers import Wrapper
 from nexus_otel.genai.content import Redact
 from nexus_otel.genai.recorder import Recorder
 
@@ -66,18 +66,21 @@ class Instrumentor:
         requires: Ranges of versions, as `instrumentation_dependencies` returns them: a version is in one of them.
         targets: The methods that are wrapped.
         replacements: What is replaced besides.
+        heard: How things are read of which the library calls back (`engine/listener.py`), by what they are.
     """
 
     package: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[tuple[Target, ...]] = ()
     replacements: ClassVar[tuple[Swap, ...]] = ()
+    heard: ClassVar[Mapping[Any, Target]] = {}
 
     _lock: ClassVar[Any] = new_lock()
     _recorder: ClassVar[Recorder | None] = None
-    _in_place: ClassVar[list[Replacement]]
+    _in_place: ClassVar[list[Replacement | Overrides]]
     _generation: ClassVar[int] = 0
     _placed: ClassVar[tuple[Target, ...]] = ()
+    _records: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -123,12 +126,13 @@ class Instrumentor:
             cls._generation += 1
             generation = cls._generation
             cls._placed = () if only_silence else cls.targets
+            cls._records = not only_silence
         if tracer_provider is not None:
             _follow(tracer_provider)
         for module in dict.fromkeys(each.module for each in cls._everything()):
             late = module in sys.modules
-            when_imported(module, partial(cls._bind, generation=generation, late=late))
-        for root in dict.fromkeys(target.module.partition(".")[0] for target in cls._placed):
+            when_imported(module, partial(cls._bind, name=module, generation=generation, late=late))
+        for root in dict.fromkeys(each.module.partition(".")[0] for each in cls._needed()):
             when_imported(root, partial(cls._look, generation=generation))
 
     def uninstrument(self, **_more: Any) -> None:
@@ -147,6 +151,12 @@ class Instrumentor:
         return [*cls._placed, *cls.replacements]
 
     @classmethod
+    def _needed(cls) -> list[Target | Swap]:
+        """Return that without which not everything is recorded."""
+        swaps = [each for each in cls.replacements if each.required and cls._records]
+        return [*(each for each in cls._placed if not each.optional), *swaps]
+
+    @classmethod
     def still_held(cls) -> list[str]:
         """Return where else in the library the functions are that ours replaced: what is called there is not seen."""
         library = cls._everything()[0].module.partition(".")[0]
@@ -158,18 +168,19 @@ class Instrumentor:
         return [one for root in roots for one in classes_of(root)]
 
     @classmethod
-    def _bind(cls, module: Any, generation: int, *, late: bool) -> None:
+    def _bind(cls, module: Any, *, name: str, generation: int, late: bool) -> None:
+        """Put in place what belongs to the module `name`; it may say another name of itself (CrewAI 1.15's do)."""
         with cls._lock:
             if cls._recorder is None or generation != cls._generation:
                 return
-            version = version_of(cls.package, module.__name__)
-            mine = [each for each in cls._everything() if each.module == module.__name__]
+            version = version_of(cls.package, name)
+            mine = [each for each in cls._everything() if each.module == name]
             there = [each for each in mine if belongs(each, version)]
-            classes = classes_of(module.__name__.partition(".")[0]) if late else []
+            classes = classes_of(name.partition(".")[0]) if late else []
             missing = [each for each in there if not cls._place(module, each, classes)]
-        told = [each for each in missing if isinstance(each, Target) and not each.optional]
+        told = [each for each in missing if (each.required if isinstance(each, Swap) else not each.optional)]
         if told:
-            _missing(cls.package, version, [f"{module.__name__}.{_gone(module, each.name)}" for each in told])
+            _missing(cls.package, version, [f"{name}.{_gone(module, each.name)}" for each in told])
 
     @classmethod
     def _place(cls, module: Any, what: Target | Swap, classes: list[type]) -> bool:
@@ -184,6 +195,8 @@ class Instrumentor:
             cls._in_place.append(Replacement(owner, name, original, make(original)))
             for one in holders(classes, name, original):
                 cls._in_place.append(Replacement(one, name, original, make(original)))
+            if isinstance(what, Target) and what.overridden:
+                cls._in_place.append(Overrides(owner, name, make))
         return True
 
     @classmethod
@@ -192,17 +205,18 @@ class Instrumentor:
         if cls._recorder is None or generation != cls._generation:
             return
         version = version_of(cls.package, root.__name__)
-        mine = [target for target in cls._placed if target.module.startswith(f"{root.__name__}.")]
-        wanted = [target.module for target in mine if not target.optional and belongs(target, version)]
-        if gone := [module for module in dict.fromkeys(wanted) if not _has(root, module)]:
+        mine = [each for each in cls._needed() if each.module.startswith(f"{root.__name__}.")]
+        wanted = [each for each in mine if belongs(each, version)]
+        modules = dict.fromkeys(each.module for each in wanted)
+        if gone := [module for module in modules if not _has(root, module)]:
             _missing(cls.package, version, gone)
-        elif version is not None and _beyond(cls.requires, version):
+        elif wanted and version is not None and _beyond(cls.requires, version):
             logger.warning(
                 "nexus-otel: %s %s is newer than is known (%s); %s and others are recorded if they are as they were",
                 cls.package,
                 version,
                 cls.requires[0],
-                f"{cls._placed[0].module}.{cls._placed[0].name}",
+                f"{wanted[0].module}.{wanted[0].name}",
             )
 
     @classmethod
@@ -228,14 +242,14 @@ class Binding:
     def around(self, original: Any) -> Any:
         """Return what takes the place of a method."""
         if self.target.deferred is not None:
-            return wrapt.FunctionWrapper(original, frames.calling_later(self._prepare, self._defer))
+            return Wrapper(original, frames.calling_later(self._prepare, self._defer))
         innermost = inspect.unwrap(original)
         if inspect.isgeneratorfunction(innermost):
-            return wrapt.FunctionWrapper(original, frames.calling_generator(self._start, inside))
+            return Wrapper(original, frames.calling_generator(self._start, inside))
         if inspect.isasyncgenfunction(innermost):
-            return wrapt.FunctionWrapper(original, frames.calling_async_generator(self._start, inside))
+            return Wrapper(original, frames.calling_async_generator(self._start, inside))
         calling = frames.calling_async if inspect.iscoroutinefunction(innermost) else frames.calling
-        return wrapt.FunctionWrapper(original, calling(self._start))
+        return Wrapper(original, calling(self._start))
 
     def _start(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Step | SilentStep | None:
         return self._begin(Call(wrapped, instance, args, kwargs))

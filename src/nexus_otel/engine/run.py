@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from opentelemetry.trace import Span
 
 from nexus_otel import config, semconv
 from nexus_otel._guard import quietly
-from nexus_otel.engine.scope import AGENT, INFERS
+from nexus_otel.engine.scope import AGENT, INFERS, SEAT
 from nexus_otel.genai.measure import fingerprints
 from nexus_otel.genai.operations import (
     AgentRun,
@@ -156,10 +157,20 @@ class Place:
     aside: bool = False
 
 
+class Seat:
+    """Who calls a method that makes its model calls in tasks of its own: its task, and the run that they belong to."""
+
+    __slots__ = ("run", "task")
+
+    def __init__(self) -> None:
+        self.task = this_task()
+        self.run: weakref.ref[Run] | None = None
+
+
 class Request:
     """A model call as the table sees it."""
 
-    __slots__ = ("ambient", "answers", "conversation", "here", "operation", "prefixes")
+    __slots__ = ("ambient", "answers", "conversation", "here", "operation", "prefixes", "task")
 
     def __init__(self, operation: Inference, conversation: Conversation, ambient: Context) -> None:
         self.operation = operation
@@ -168,6 +179,8 @@ class Request:
         self.here = trace.get_current_span(ambient).get_span_context()
         self.answers = answered_calls(conversation.messages or ())
         self.prefixes = fingerprints(conversation.messages or ())
+        seat = ambient.get(SEAT)
+        self.task = seat.task if isinstance(seat, Seat) else this_task()
 
 
 def derive(run: Run, awaited: Awaited, answer: Part, now_ns: int) -> None:

@@ -63,6 +63,10 @@ class RunTable:
         """Return the runs that began under a span."""
         return list(self._by_ambient.get(span_id, ()))
 
+    def of_task(self, task: Any) -> list[Run]:
+        """Return the runs that began in a task or thread, the last active first."""
+        return list(reversed(self._by_task.get(task, OrderedDict()).values()))
+
     def finished(self, keys: Iterable[Any]) -> trace.SpanContext | None:
         """Return the root of the finished run that the first known of `keys` belongs to."""
         return next((self._finished[key] for key in keys if key in self._finished), None)

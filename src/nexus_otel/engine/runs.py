@@ -30,6 +30,7 @@ from nexus_otel.engine.run import (
     Place,
     Request,
     Run,
+    Seat,
     agent_name,
     derive,
     given_run,
@@ -41,6 +42,7 @@ from nexus_otel.engine.run import (
     this_task,
 )
 from nexus_otel.engine.run_table import RunTable
+from nexus_otel.engine.scope import SEAT
 from nexus_otel.genai.measure import extended
 from nexus_otel.genai.operations import (
     AgentResult,
@@ -105,8 +107,17 @@ class Runs:
             self._advance(run, request)
         if owning is not None:
             return Place(run, ambient)
-        _last_run.set(weakref.ref(run))
+        reference = weakref.ref(run)
+        _last_run.set(reference)
+        if isinstance(seat := ambient.get(SEAT), Seat):
+            seat.run = reference
         return Place(run, run.context)
+
+    @staticmethod
+    def left(seat: Seat) -> None:
+        """Tell the caller of a method that has ended which run the model calls in it belong to."""
+        if seat.run is not None:
+            _last_run.set(seat.run)
 
     def inform(self, place: Place, conversation: Conversation) -> None:
         """Take what a call that began was given, where that is known only now."""
@@ -141,7 +152,6 @@ class Runs:
 
     def _same_history(self, request: Request) -> list[Run]:
         """Return the runs of this task that wait for another try, or whose model's questions were passed over."""
-        task = this_task()
         for length in range(len(request.prefixes), 0, -1):
             longer = length < len(request.prefixes)
             found = [
@@ -149,7 +159,7 @@ class Runs:
                 for run in self._table.sent(request.prefixes[length - 1])
                 if run.in_flight <= 0
                 and (run.resumable or longer)
-                and (run.task == task or run.history == request.operation.history)
+                and (run.task == request.task or run.history == request.operation.history)
             ]
             again = [run for run in found if run.resumable]
             if again or len(found) == 1:
@@ -170,6 +180,7 @@ class Runs:
         ambient = request.here
         context = trace.set_span_in_context(span, request.ambient)
         run = Run(agent, recorder, span, context, ambient, request.operation.client, signature, start_ns, parent)
+        run.task = request.task
         if parent is not None:
             parent.nested = [other for other in parent.nested if not other.closed]
             parent.nested.append(run)
@@ -315,23 +326,29 @@ class Runs:
                 return None
             if found is not None:
                 found.executed = True
-                call.id, call.known = found.asked.id, found.known
+                call.id, call.known = found.asked.id, call.known if found.known is None else found.known
                 call.schema = call.schema or found.schema
             if owning is not None:
                 run.count_tool_call()
             return run
 
     def _asking(self, call: ToolCall, ambient: Context) -> Run | None:
-        """Return the inferred run that asked for a call: this task's last, else the one that waits for its id here."""
+        """Return the inferred run that asked for a call: this task's last, else the one that waits for it here.
+
+        A library may make its model calls in contexts of their own, of which this one knows nothing.
+        """
         if not config.current().infer_runs:
             return None
         run = _last_of_this_task()
         if run is not None and not run.closed and run.awaited:
             return run
         here = trace.get_current_span(ambient).get_span_context()
-        waiting = self._table.awaiting([call.id]) if call.id is not None else []
-        found = [run for run in waiting if here.is_valid and same_ambient(run, here)]
-        return found[0] if len(found) == 1 else None
+        if call.id is not None:
+            found = [run for run in self._table.awaiting([call.id]) if same_ambient(run, here)]
+            return found[0] if len(found) == 1 else None
+        around = given_run(ambient)
+        near = around.nested if around is not None else self._table.of_task(this_task())
+        return next((run for run in near if not run.closed and same_ambient(run, here) and run.asked_for(call)), None)
 
     # -- runs that a library makes -------------------------------------------------------------------------------------
 

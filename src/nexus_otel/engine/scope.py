@@ -18,6 +18,12 @@ AGENT: Final = create_key("nexus-otel-agent")
 """Context key of the nearest run above that a library made: what is done there belongs to it."""
 INFERS: Final = create_key("nexus-otel-infers")
 """Context key that is set where runs are inferred all the same: in a workflow, and in a tool of an agent."""
+TOOL: Final = create_key("nexus-otel-tool-step")
+"""Context key of the nearest tool call that is executed."""
+APART: Final = create_key("nexus-otel-apart")
+"""Context key that is set where each run that begins is an item of a batch."""
+SEAT: Final = create_key("nexus-otel-seat")
+"""Context key of who is told which run a model call belongs to, where the call is made in a task of its own."""
 _SPAN_KEY: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
 """The key under which the API keeps the current span."""
 _SUPPRESS_KEY: Final = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
@@ -33,6 +39,12 @@ def suppressed(context: Context) -> bool:
 def foreign_owner(context: Context) -> bool:
     """Whether an official GenAI instrumentation owns the model call of this context."""
     return context.get(_GENAI_KEY) is not None
+
+
+def runs(context: Context, operation: str) -> bool:
+    """Whether the current span is of that operation."""
+    attributes = getattr(get_current_span(context), "attributes", None)
+    return bool(attributes and attributes.get(semconv.OPERATION) == operation)
 
 
 def around(context: Context, other: str | None) -> Context:
@@ -82,17 +94,30 @@ def owned(context: Context, span: Span, step: object, *, claims: bool = True) ->
 
 def under_agent(context: Context, span: Span, run: object, *, infers: bool) -> Context:
     """Return `context` with the span of a run current: no model call owns what is done there."""
-    return Context({**context, _SPAN_KEY: span, OWNER: None, _GENAI_KEY: None, AGENT: run, INFERS: infers})
+    fresh = {OWNER: None, _GENAI_KEY: None, APART: False, SEAT: None, TOOL: None}
+    return Context({**context, **fresh, _SPAN_KEY: span, AGENT: run, INFERS: infers})
 
 
-def under_tool(context: Context, span: Span) -> Context:
+def under_tool(context: Context, span: Span, step: object = None) -> Context:
     """Return `context` with the span of a tool current: a model call made there is one of its own."""
-    return Context({**context, _SPAN_KEY: span, OWNER: None, _GENAI_KEY: None, INFERS: True})
+    fresh = {OWNER: None, _GENAI_KEY: None, SEAT: None}
+    return Context({**context, **fresh, _SPAN_KEY: span, INFERS: True, TOOL: step})
+
+
+def in_batch(context: Context) -> Context:
+    """Return `context` as the one of the items of a batch."""
+    return Context({**context, APART: True})
+
+
+def seated(context: Context, seat: object) -> Context:
+    """Return `context` with who is told of the run that model calls belong to."""
+    return Context({**context, SEAT: seat})
 
 
 def on_top(context: Context, own: Context) -> Context:
     """Return `context` with what `own` says of the span and its run: what else was added to it stays."""
-    return Context({**context, **{key: own.get(key) for key in (_SPAN_KEY, OWNER, _GENAI_KEY, AGENT, INFERS)}})
+    ours = (_SPAN_KEY, OWNER, _GENAI_KEY, AGENT, INFERS, TOOL, APART)
+    return Context({**context, **{key: own.get(key) for key in ours}})
 
 
 def current(context: Context, span: Span) -> Context:

@@ -58,9 +58,14 @@ class Step:
         """Whether the time between the chunks of a stream is measured."""
         return False
 
+    @property
+    def takes_results(self) -> bool:
+        """Whether anybody wants what comes of the call: else it is not read."""
+        return True
+
     def fold(self) -> Fold | None:
-        """Return a fold for the events of a stream, if the target has one."""
-        return self.target.fold() if self.target.fold is not None else None
+        """Return a fold for the events of a stream, if the target has one and somebody wants what they amount to."""
+        return self.target.fold() if self.target.fold is not None and self.takes_results else None
 
     def __enter__(self) -> Self:
         if self._context is not None:
@@ -89,7 +94,7 @@ class Step:
     def done(self, value: Any) -> None:
         """End with the value that the library returned."""
         result = None
-        if self.target.response is not None:
+        if self.target.response is not None and self.takes_results:
             with guard.of("reading what", self.target.name):
                 result = self.target.response(value)
         self.finish(result)

@@ -31,6 +31,7 @@ class Call:
         yields: Whether that one makes the model span of this call, and we make none.
         added: Arguments that are added where the call is recorded, by a setting of the user's.
         tapped: Whether some can be read only once: they are complete when the library has read them.
+        given: What a person gave the library to find the call by, where it calls back.
     """
 
     wrapped: Any
@@ -41,6 +42,7 @@ class Call:
     tapped: bool = False
     yields: bool = False
     other: str | None = None
+    given: Mapping[str, Any] | None = None
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -95,6 +97,7 @@ class Target:
             to a run (`nexus.run.closed_by`): they are no failures.
         deferred: For a method that makes its call later: given how to begin a step and what it returned.
         optional: A library without it is no cause for a warning.
+        overridden: Whether it is wrapped in every subclass that overrides it too, of the library or its user.
         since: The first version of the library that has it.
         until: The first version that has it no more.
     """
@@ -110,6 +113,7 @@ class Target:
     control_flow: Mapping[str, str] = field(default_factory=dict)
     deferred: Callable[[Callable[[], Step | SilentStep | None], Any], Any] | None = None
     optional: bool = False
+    overridden: bool = False
     since: str = ""
     until: str = ""
 
@@ -124,6 +128,7 @@ class Swap:
         make: Given the original.
         since: The first version of the library that has it.
         until: The first version that has it no more.
+        required: Whether a library without it is cause for a warning.
     """
 
     module: str
@@ -131,6 +136,7 @@ class Swap:
     make: Callable[[Any], Any]
     since: str = ""
     until: str = ""
+    required: bool = False
 
 
 def release(version: str) -> tuple[int, ...]:

@@ -130,6 +130,7 @@ def tool_start(operation: ToolCall, agent: AgentRun | None) -> Attributes:
             semconv.TOOL_TYPE: operation.kind,
             semconv.TOOL_CALL_ID: operation.id,
             semconv.TOOL_DESCRIPTION: operation.description,
+            semconv.DERIVED: operation.derived or None,
             semconv.AGENT_NAME: agent.name if agent is not None and not agent.workflow else None,
             semconv.CONVERSATION_ID: agent.conversation_id if agent is not None else None,
         }
@@ -227,14 +228,18 @@ def retrieval_start(operation: Retrieval) -> Attributes:
             semconv.PROVIDER: operation.provider,
             semconv.DATA_SOURCE: operation.source,
             semconv.RETRIEVAL_TOP_K: operation.top_k,
+            semconv.SERVER_ADDRESS: operation.address,
+            semconv.SERVER_PORT: operation.port,
         }
     )
 
 
-def retrieval_content(operation: Retrieval, result: RetrievalResult | None) -> Attributes:
-    """Return what was searched for and found."""
-    found = [dict(document) for document in result.documents] if result is not None else []
-    return known({semconv.RETRIEVAL_QUERY: operation.query, semconv.RETRIEVAL_DOCUMENTS: found or None})
+def retrieval_content(operation: Retrieval, result: RetrievalResult | None, *, with_texts: bool) -> Attributes:
+    """Return what was searched for and found; without the texts of it as release 1.3b0 does."""
+    found = [dict(document) for document in result.documents] if result is not None else None
+    if found is not None and not with_texts:
+        found = [{name: document.get(name) for name in ("id", "score")} for document in found]
+    return known({semconv.RETRIEVAL_QUERY: operation.query, semconv.RETRIEVAL_DOCUMENTS: found})
 
 
 def retry(of: Retry, wait_s: float) -> Attributes:

@@ -151,6 +151,7 @@ class ToolCall:
         kind: function, extension or datastore.
         schema: JSON schema of its arguments.
         known: Whether it is among the tools offered; None where that is not known.
+        derived: Whether nobody executed it: it is known from what was said of it.
     """
 
     name: str
@@ -160,6 +161,7 @@ class ToolCall:
     kind: str = "function"
     schema: Any = None
     known: bool | None = None
+    derived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +212,14 @@ class AgentResult:
         closed_by: What ended it other than its own end, such as a limit of the framework that raises nothing.
         conversation_id: Where it is known only now.
         failure: How it failed, where the library returns that as a value.
+        finish_reasons: In the conventions' words; where there are none, its last model call's.
     """
 
     output: Sequence[Message] = ()
     closed_by: str | None = None
     conversation_id: str | None = None
     failure: Failure | None = None
+    finish_reasons: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -227,12 +231,17 @@ class Retrieval:
         query: What is searched for; content.
         top_k: How many documents are asked for.
         provider: Who runs the store, by the conventions' names.
+        address: Host of the store, with its `port`.
+        outermost: Whether it is left out inside another search.
     """
 
     source: str | None = None
     query: str | None = None
     top_k: int | None = None
     provider: str | None = None
+    address: str | None = None
+    port: int | None = None
+    outermost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +289,30 @@ class RetryResult:
     wait_s: float
 
 
-Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Items that are run side by side: each run begun there is one of its own, where no run is around them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A method around model calls that its library may make in tasks of its own: they are its caller's all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a library says of the step that is open, in passing: it will not be in what that step returns or raises.
+
+    Attributes:
+        result: Of a model call (tokens are added up), a tool call or a run: the nearest step of that kind.
+        error: What the open tool call raised and the library keeps for itself; a later remark takes it back.
+    """
+
+    result: InferenceResult | ToolResult | AgentResult
+    error: BaseException | None = None
+
+
+Operation = Inference | ToolCall | AgentRun | Retrieval | Detail | Retry | Batch | Passage | Remark
 Result = InferenceResult | ToolResult | AgentResult | RetrievalResult | DetailResult | RetryResult
 
 

@@ -219,7 +219,7 @@ class Recorder:
     def end_tool(self, span: Span, call: ToolCall, result: ToolResult | None, outcome: Outcome) -> None:
         """Set everything known of a tool's execution and end its span."""
         outcome = self._typed(outcome)
-        duration_s = outcome.duration_s
+        duration_s = None if call.derived else outcome.duration_s
         failed = outcome.failure
         try:
             with _DESCRIBING:
@@ -286,7 +286,11 @@ class Recorder:
                     attributes: dict[str, Any] = {}
                     if self.content.wanted:
                         self._add_content(
-                            span, attributes, self.content.capture(of.retrieval_content(operation, result))
+                            span,
+                            attributes,
+                            self.content.capture(
+                                of.retrieval_content(operation, result, with_texts=not self._qualified_errors)
+                            ),
                         )
                     self._finish(span, attributes, outcome)
         finally:
