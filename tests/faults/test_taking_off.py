@@ -74,7 +74,7 @@ for _ in range(8):
     nexus_otel.uninstrument()
 stop.set()
 [thread.join() for thread in threads]
-assert len(answers) > 20
+assert len(answers) > 8
 """,
     "a stream half read": """
 nexus_otel.instrument()
