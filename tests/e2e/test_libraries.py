@@ -20,14 +20,23 @@ print(loop.anthropic.__version__, loop.ask())
 VERSION = importlib.metadata.version("anthropic")
 
 
-def broken(folder, *, version=VERSION, cut=None):
-    """Copy the SDK that is installed, under another version or with a text of one file replaced."""
+def broken(folder, *, version=VERSION, cut=None, moved=None, missing=None):
+    """Copy the SDK that is installed: under another version, with a text replaced, a module renamed, or a file gone."""
     source = Path(find_spec("anthropic").origin).parent
     shutil.copytree(source, folder / "anthropic", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "anthropic" / "_version.py").write_text(f'__title__ = "anthropic"\n__version__ = "{version}"\n')
     info = folder / f"anthropic-{version}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: anthropic\nVersion: {version}\n")
+    if moved is not None:
+        path, name = folder / "anthropic" / moved[0], moved[1]
+        path.rename(path.with_name(f"{name}.py"))
+        for file in (folder / "anthropic").rglob("*.py"):
+            text = file.read_text()
+            if path.stem in text:
+                file.write_text(text.replace(path.stem, name))
+    if missing is not None:
+        (folder / "anthropic" / missing).unlink()
     if cut is not None:
         path, old, new = cut
         text = (folder / "anthropic" / path).read_text()
@@ -36,17 +45,23 @@ def broken(folder, *, version=VERSION, cut=None):
 
 
 RENAMED = ("_base_client.py", r"_sleep_for_retry", "_wait_for_retry")
+FUNCTIONS = "lib/tools/_beta_functions.py"
 CASES = {
     # name: what is done to the SDK, what is warned of, what doctor says of it
     "too new": (
         {"version": "3.0.1"},
-        r"anthropic 3\.0\.1 is newer than is known \(anthropic >= 0\.51\.0, < 3\); anthropic\.resources\.messages\.messages\.Messages\.create and others are recorded if they are as they were",
-        ["anthropic 3.0.1 is not among anthropic >= 0.51.0, < 3"],
+        r"anthropic 3\.0\.1 is newer than is known \(anthropic >= 0\.40\.0, < 3\); anthropic\.resources\.messages\.messages\.Messages\.create and others are recorded if they are as they were",
+        ["anthropic 3.0.1 is not among anthropic >= 0.40.0, < 3"],
     ),
     "a method renamed": (
         {"cut": RENAMED},
         rf"anthropic {re.escape(VERSION)} has no anthropic\._base_client\.SyncAPIClient\._sleep_for_retry, anthropic\._base_client\.AsyncAPIClient\._sleep_for_retry; its calls are not recorded",
         [f"anthropic {VERSION} has no anthropic._base_client.SyncAPIClient._sleep_for_retry, anthropic._base_client.AsyncAPIClient._sleep_for_retry: not recorded"],
+    ),
+    "a module renamed": (
+        {"moved": (FUNCTIONS, "_functions_of_tools")},
+        rf"anthropic {re.escape(VERSION)} has no anthropic\.lib\.tools\._beta_functions; its calls are not recorded",
+        [f"anthropic {VERSION} has no anthropic.lib.tools._beta_functions.BetaFunctionTool.call, anthropic.lib.tools._beta_functions.BetaAsyncFunctionTool.call: not recorded"],
     ),
 }  # fmt: skip
 
@@ -87,3 +102,16 @@ def test_the_run_is_recorded_all_the_same(ran, name):
 @pytest.mark.parametrize("name", CASES)
 def test_doctor_shows_it(ran, name):
     assert [one["problem"] for one in ran[name][3]["problems"]] == CASES[name][2]
+
+
+def test_a_library_that_cannot_be_imported_fails_as_without_us_and_doctor_says_why(provider, tmp_path):
+    world = World.made(provider, tmp_path)
+    path = world.folder / "path"
+    path.mkdir()
+    broken(path, missing=FUNCTIONS)
+    program = world.write("agent.py", "import logging\nlogging.basicConfig()\ntry:\n    import anthropic\n"
+                          "except ImportError as error:\n    print(type(error).__name__, error)\n")  # fmt: skip
+    bare, done = (world.run(*launcher, PYTHON, program, PYTHONPATH=str(path)) for launcher in ([], [LAUNCHER]))
+    assert (done.code, done.out, done.err) == (0, bare.out, "")
+    (problem,) = json.loads(world.nexus("doctor", "--json", PYTHONPATH=str(path)).out)["problems"]
+    assert problem["problem"] == f"anthropic {VERSION} cannot be looked at: {bare.out.strip().replace(' ', ': ', 1)}"

@@ -9,8 +9,10 @@ import itertools
 import textwrap
 import threading
 import time
+import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from opentelemetry import baggage, trace
@@ -702,6 +704,21 @@ def test_a_run_whose_last_call_failed_ends_as_an_error():
     assert root.status.status_code is StatusCode.ERROR
     assert values(root)["error.type"] == "ModelError"
     assert root.events == ()
+
+
+def test_a_run_that_waits_for_another_try_does_not_hold_what_the_failure_does(seen):
+    held = []
+
+    def call():
+        error, local = ModelError("busy"), Model()
+        held.extend((weakref.ref(error), weakref.ref(local)))
+        Model(error).ask([user()])
+
+    with suppress(ModelError):
+        call()
+    gc.collect()  # an exception and its frame are a cycle
+    assert len(runs) == 1
+    assert [reference() for reference in held] == [None, None]
 
 
 def test_another_conversation_after_a_failure_is_another_run():

@@ -22,10 +22,15 @@ def probe(name: str) -> dict[str, Any]:
 
     Returns:
         `bound`, `missing` and `absent` (no harm) patch points, by name; `replaced` and `lost`, the same for what is
-        replaced besides; `held`: what escapes us where the library is imported before we are active.
+        replaced besides; `held`: what escapes us where the library is imported before we are active. `failure` alone
+        where the library cannot be imported.
     """
     module, kind = INSTRUMENTORS[name]
     instrumentor = getattr(importlib.import_module(module), kind)
+    try:
+        importlib.import_module((*instrumentor.targets, *instrumentor.replacements)[0].module.partition(".")[0])
+    except Exception as error:  # noqa: BLE001 - half installed: the program cannot import it either
+        return {"failure": f"{type(error).__name__}: {error}"}
     found: dict[str, list[str]] = {"bound": [], "missing": [], "absent": [], "replaced": [], "lost": []}
     version = quietly(importlib.metadata.version, instrumentor.package)
     for target in [*instrumentor.targets, *(swap for swap in instrumentor.replacements if swap.required)]:

@@ -116,11 +116,12 @@ class StandInProvider(trace.ProxyTracerProvider):
             from nexus_otel.bootstrap.plan import Plan, guest_plan
 
             plan = guest_plan(config.current(), launched=self._launched)
-            if not hasattr(provider, "add_span_processor"):
+            takes_processors = hasattr(provider, "add_span_processor")
+            if not takes_processors:
                 _tell(provider, plan)
                 plan = Plan()
             pipeline = Pipeline(plan, provider)
-            for processor in pipeline.processors:
+            for processor in pipeline.processors if takes_processors else ():
                 provider.add_span_processor(processor)
             leaving.at_exit(pipeline)
 

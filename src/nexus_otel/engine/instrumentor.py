@@ -215,7 +215,7 @@ class Instrumentor:
                 "nexus-otel: %s %s is newer than is known (%s); %s and others are recorded if they are as they were",
                 cls.package,
                 version,
-                " or ".join(cls.requires),
+                cls.requires[0],
                 f"{wanted[0].module}.{wanted[0].name}",
             )
 

@@ -69,7 +69,7 @@ class Run:
         signature: What tells its agent from another: instructions and tools.
         parent: The run whose tool it is part of.
         task: Where it began.
-        error: The last exception that a span of it ended with.
+        error: The last exception that a span of it ended with, where it is given.
         priced: Whether what it costs is counted: a limit asks for it.
         given: Whether a library makes it and says when it ends; else it is inferred.
         waiting: Whether its model asked for tools, with ids or without, and has no answer yet.
@@ -123,10 +123,14 @@ class Run:
         return same[0] if same else None
 
     def note(self, error: BaseException | None) -> None:
-        """Remember the exception that a span of this run ended with: it is recorded there."""
+        """Remember the exception that a span of this run ended with: it is recorded there.
+
+        Only what a library runs remembers it, to its own end: an inferred run stays open long after a failure, and an
+        exception holds the frames it went through.
+        """
         if error is not None:
             for run in self.upwards():
-                run.error = error
+                run.error = error if run.given else None
 
     def count_tool_call(self) -> None:
         """Count a tool call of this run, and of those that it is part of."""
