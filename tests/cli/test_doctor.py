@@ -149,8 +149,7 @@ def other(tmp_path, monkeypatch):
 
 
 def library(nexus):  # noqa: F811
-    (found,) = problems(nexus)[1]["instrumentors"]
-    return found
+    return next(one for one in problems(nexus)[1]["instrumentors"] if one["name"] == "anthropic")
 
 
 def test_each_patch_point_is_named(set_to, nexus):  # noqa: F811

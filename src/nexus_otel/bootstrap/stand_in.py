@@ -27,6 +27,8 @@ _PROVIDER_VARIABLE: Final = "OTEL_PYTHON_TRACER_PROVIDER"
 
 
 _NOTHING: Final = trace.NoOpTracerProvider()
+_OURS: Final = "nexus_otel."
+"""How the names of our instrumentation scopes begin."""
 
 
 class FollowingTracer(trace.ProxyTracer):
@@ -36,12 +38,13 @@ class FollowingTracer(trace.ProxyTracer):
         super().__init__(*names, **more)
         self._stand_in = stand_in
         self._names, self._more = names, more
+        self._is_ours = bool(names) and str(names[0]).startswith(_OURS)
         self._followed: Any = None
         self._current: Any = None
 
     @property
     def _tracer(self) -> trace.Tracer:
-        provider = self._stand_in.effective()
+        provider = self._stand_in.effective(ours=self._is_ours)
         if provider is not self._followed:
             self._current = provider.get_tracer(*self._names, **self._more)
             self._followed = provider
@@ -63,13 +66,17 @@ class StandInProvider(trace.ProxyTracerProvider):
         """Return a tracer that follows the global provider."""
         return FollowingTracer(self, *names, **more)
 
-    def effective(self) -> Any:
-        """Return the provider that makes the spans now: the application's, else ours, built here."""
+    def effective(self, *, ours: bool = False) -> Any:
+        """Return the provider that makes the spans now: the application's, else ours, built here.
+
+        Args:
+            ours: Whether for spans of ours: what began before everything was taken off is recorded to its end.
+        """
         provider = trace._TRACER_PROVIDER
         if provider is self:
             return self._own or self._build()
         if provider is None:  # taken off
-            return _NOTHING
+            return self._own if ours and self._own is not None else _NOTHING
         if provider is not self._last:
             self.join(provider)
             self._last = provider
