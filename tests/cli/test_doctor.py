@@ -38,7 +38,7 @@ def test_nothing_is_wrong(set_to, nexus):  # noqa: F811
     wrong, found = problems(nexus)
     assert wrong == {}
     assert {library["name"] for library in found["instrumentors"]} >= {"anthropic", "openai"}
-    for library in found["instrumentors"]:
+    for library in [each for each in found["instrumentors"] if each["version"] is not None]:
         assert (library["in_range"], library["missing"], library["others"]) == (True, [], [])
         assert len(library["bound"]) > 5
     assert found["launcher"]["reached"]
@@ -148,7 +148,7 @@ def other(tmp_path, monkeypatch):
 
 
 def library(nexus):  # noqa: F811
-    (found,) = problems(nexus)[1]["instrumentors"]
+    (found,) = [each for each in problems(nexus)[1]["instrumentors"] if each["name"] == "anthropic"]
     return found
 
 
