@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -148,8 +147,8 @@ def places(library: Library) -> list[Target | Swap]:
 
 
 def _may_be_missing(place: Target | Swap) -> bool:
-    """Whether a place is optional and its module is not there."""
-    if isinstance(place, Swap) or not place.optional:
+    """Whether a place is optional, or in a library beneath, and its module is not there."""
+    if isinstance(place, Target) and not place.optional:
         return False
     try:
         return importlib.import_module(place.module) is None
