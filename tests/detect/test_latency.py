@@ -262,10 +262,10 @@ def test_baselines_are_bounded():
     for n in range(3_000):
         known.add("execute_tool", f"tool_{n}", 1.0, None)
     kept = known.as_json()["seconds"]
-    assert 300 <= len(kept) <= 500
+    assert 120 <= len(kept) <= 200
     assert "execute_tool" in kept
     assert max(len(values) for values in kept.values()) == 64
-    assert len(known.take_new()) <= 500
+    assert len(known.take_new()) <= 200
 
 
 # -- whatever comes ----------------------------------------------------------------------------------------------------

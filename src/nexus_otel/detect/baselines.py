@@ -12,7 +12,7 @@ from typing import Any, Final
 
 _KEPT: Final = 64
 """Values of a key."""
-_MOST_KEYS: Final = 500
+_MOST_KEYS: Final = 200
 _LONGEST_KEY: Final = 200
 _ENOUGH: Final = 8
 """Values below which a key says nothing by itself."""

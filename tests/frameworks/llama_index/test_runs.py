@@ -231,10 +231,10 @@ def test_agents_that_hand_over_are_parts_of_a_workflow(seen, provider):
     )
     ran(lambda: _run(team))
     assert seen.tree() == (
-        f"invoke_workflow\n  invoke_agent finder\n    {CHAT}\n    execute_tool handoff\n"
+        f"invoke_workflow kit\n  invoke_agent finder\n    {CHAT}\n    execute_tool handoff\n"
         f"  invoke_agent feeder\n    {CHAT}\n    execute_tool feed\n    {CHAT}"
     )
-    root = of(seen, "invoke_workflow")
+    root = of(seen, "invoke_workflow kit")
     assert (root["nexus.run.steps"], root["nexus.run.tool_calls"]) == (3, 2)
 
 

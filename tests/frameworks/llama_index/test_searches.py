@@ -18,7 +18,7 @@ from tests.kit.recording import content_mode, instrumented, values
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 CHAT = f"chat {MODEL}"
 EMBED = "embeddings unknown"
-QUERY = f"invoke_workflow\n  retrieval\n    {EMBED}\n  {CHAT}"
+QUERY = f"invoke_workflow kit\n  retrieval\n    {EMBED}\n  {CHAT}"
 
 
 @pytest.fixture
