@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import re
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +23,9 @@ from nexus_otel import NexusClient, NexusError
 from nexus_otel.bootstrap import activate
 from nexus_otel.engine import streams
 from nexus_otel.instrumentors.anthropic import AnthropicInstrumentor
+from tests.engine.toy import Answer, Model, Tool, ToyInstrumentor, calls
+from tests.engine.toy_framework import Agent, FrameworkInstrumentor
+from tests.fakes.otlp import Receiver
 from tests.fakes.provider import Reply, ToolUse, Usage
 from tests.kit.conventions import violations
 from tests.kit.fixtures import failures_allowed
@@ -480,6 +486,46 @@ def test_what_may_travel_is_baggage():
         seen.tracer.start_span("x").end()
         otel_context.detach(token)
     assert values(seen.spans[0])["user.id"] == "far"
+
+
+def test_every_span_of_a_framework_s_run_has_it():
+    with instrumented(FrameworkInstrumentor, ToyInstrumentor) as seen, nexus_otel.context(user_id="u", plan="pro"):
+        Agent(Model(calls(), Answer("done")), Tool()).invoke("q")
+    assert len(seen.spans) == 4
+    assert {values(each)["user.id"] for each in seen.spans} == {"u"}
+    assert {values(each)["nexus.metadata.plan"] for each in seen.spans} == {"pro"}
+
+
+def test_a_run_arrives_at_a_collector_as_an_instrumented_one_does(provider, tmp_path):
+    provider.load(STEPS, "k")
+    program = """
+import asyncio, pathlib, sys
+sys.path.insert(0, str(pathlib.Path(sys.argv[1])))
+import nexus_otel
+nexus_otel.instrument()
+from tests.client.test_manual import article, go
+class Where:
+    url = sys.argv[2]
+print(go(article(Where, "k"), "handle_request", "hello", "u81", "s1"))
+nexus_otel.flush(5)
+"""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "NEXUS_"))}
+    with Receiver() as receiver:
+        given = {**kept, "NEXUS_HOME": str(tmp_path), "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+        command = [sys.executable, "-c", program, str(ROOT), provider.url]
+        done = subprocess.run(command, env=given, capture_output=True, text=True)
+        spans = receiver.wait_spans(6)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    names = {span.span_id: span.name for span in spans}
+    assert sorted(f"{names.get(span.parent_id, '')} > {span.name}" for span in spans) == [
+        " > invoke_agent research-agent",
+        "invoke_agent research-agent > step 0",
+        "invoke_agent research-agent > step 1",
+        "step 0 > chat claude-test",
+        "step 0 > execute_tool look",
+        "step 1 > chat claude-test",
+    ]
+    assert {span.attributes["user.id"] for span in spans} == {"u81"}
 
 
 # -- decorators --------------------------------------------------------------------------------------------------------
