@@ -136,6 +136,11 @@ def test_a_service_that_is_not_there_does_not_hold_up(tmp_path):
     assert done.returncode == 0
 
 
+def test_a_trace_that_nobody_ends_is_nothing_to_complain_of(tmp_path):
+    done = run('trace = NexusClient(agent_id="a").start_trace()\nspan = trace.start_span("x")', tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_an_account_without_a_key_is_told(tmp_path):
     done = run('NexusClient(agent_id="a").start_trace().end()', tmp_path, NEXUS_EXPORT="nexus")
     assert "NEXUS_API_KEY" in done.stderr

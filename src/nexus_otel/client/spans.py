@@ -322,7 +322,7 @@ def _forgotten(step: Step) -> None:
     if step.ended:
         return
     span = getattr(step, "span", None)
-    if span is not None:
+    if span is not None and span.is_recording():
         span.set_attribute(semconv.UNENDED, True)
     logger.debug("nexus-otel: a span was never ended")
     step.finish(None)
