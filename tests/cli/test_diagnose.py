@@ -1,0 +1,142 @@
+"""`diagnose`, `compare` and `watch`: what is found in the store and in files, on one screen and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.cli.test_commands import home, nexus  # noqa: F401 - fixtures
+
+LOOP = """
+import nexus_otel
+with nexus_otel.NexusClient(agent_id="looper").start_trace(metadata={"input": "go", "agent_version": VERSION}) as trace:
+    for n in range(CALLS):
+        with trace.start_span("llm-call", {"model": "m"}) as span:
+            span.end(output={"input_tokens": 100 + n, "output_tokens": 5})
+        with trace.start_span("tool-call", {"tool": "look", "input": {"key": "a"}}) as span:
+            span.end(output={"result": ANSWER})
+"""
+
+
+def ran(home, *, calls=5, answer='"nothing"', version="1.0.0"):  # noqa: F811
+    program = LOOP.replace("CALLS", str(calls)).replace("ANSWER", answer).replace("VERSION", repr(version))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "NEXUS_"))}
+    subprocess.run([sys.executable, "-c", program], check=True, env={**kept, "NEXUS_HOME": str(home)})
+
+
+def test_the_report_names_cause_place_and_next_step_first(home, nexus):  # noqa: F811
+    ran(home)
+    code, out, _err = nexus("diagnose")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].startswith("RUN ")
+    assert "looper" in lines[0]
+    assert lines[2].startswith("! LOOP  look was called")
+    for label in ("1 Failing span", "2 Its input", "3 Token trend", "4 Step timing", "5 Steps and loops"):
+        assert any(line.startswith(label) for line in lines), label
+    assert '{"key":"a"}' in out
+    assert "last 5 of 10 actions" in out
+
+
+def test_each_finding_is_a_line_of_json_and_modes_make_the_exit_code(home, nexus):  # noqa: F811
+    ran(home)
+    code, out, _err = nexus("diagnose", "--json", "--fail-on", "loop")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert code == 3
+    assert [one["mode"] for one in found] == ["loop"]
+    assert set(found[0]) == {
+        "schema", "trace_id", "span_id", "mode", "level", "title", "count", "evidence", "data", "advice"
+    }  # fmt: skip
+    assert nexus("diagnose", "--fail-on", "context_overflow")[0] == 0
+
+
+def test_a_run_without_failures_says_so_and_what_was_checked(home, nexus):  # noqa: F811
+    ran(home, answer="f'page {n}'")
+    _code, out, _err = nexus("diagnose")
+    assert "nothing found" in out
+    assert "checked: tool errors, retries, loops" in out
+
+
+def test_a_file_of_others_is_read(home, nexus, tmp_path):  # noqa: F811
+    ran(home)
+    ran(home, answer="f'page {n}'")
+    _code, lines, _err = nexus("export")
+    whole, pretty, torn = tmp_path / "a.jsonl", tmp_path / "b.json", tmp_path / "c.jsonl"
+    whole.write_text(lines)
+    pretty.write_text("\n".join(json.dumps(json.loads(line), indent=1) for line in lines.splitlines()))
+    torn.write_text(lines + '{"resourceSpans": [{"sco')
+    for path in (whole, pretty, torn):
+        code, out, _err = nexus("diagnose", str(path), "--json")
+        assert (code, [json.loads(line)["mode"] for line in out.splitlines()]) == (0, ["loop"]), path
+    _code, out, _err = nexus("diagnose", str(whole))
+    assert out.startswith("2 runs, 1 run with findings")
+    (segment, *_) = home.rglob("seg-*.nxs")
+    assert nexus("diagnose", str(segment), "--json")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["/etc/hostname"], "holds no traces"),
+        (["nothing.json"], "no run and no file"),
+        (["--fail-on", "loops"], "--fail-on 'loops': expected any or loop"),
+    ],
+)
+def test_bad_input_is_one_line(home, nexus, arguments, line):  # noqa: F811
+    ran(home, calls=1)
+    code, out, err = nexus("diagnose", *arguments)
+    assert (code, out, len(err.splitlines())) == (1 if "nothing" in arguments[0] else 2, "", 1)
+    assert line in err
+
+
+def test_two_runs_part_where_they_do(home, nexus):  # noqa: F811
+    ran(home, calls=2, answer="'x'")
+    ran(home, calls=3, answer="'x'")
+    _code, listed, _err = nexus("traces", "--json")
+    ids = [run["id"] for run in json.loads(listed)["runs"]]
+    _code, out, _err = nexus("compare", ids[1], ids[0])
+    assert "they part at row 5" in out
+    _code, out, _err = nexus("compare", ids[0], ids[0])
+    assert "they do the same" in out
+    assert nexus("compare", ids[0])[0] == 2
+
+
+def test_versions_are_compared_by_their_rates(home, nexus):  # noqa: F811
+    for _ in range(2):
+        ran(home, answer="f'page {n}'")
+        time.sleep(0.01)
+        ran(home, version="1.1.0")
+    _code, out, _err = nexus("compare", "--by", "version", "--json")
+    sets = json.loads(out)["sets"]
+    assert [(one["name"], one["runs"], one["modes"]["loop"]["count"]) for one in sets] == [
+        ("1.0.0", 2, 0),
+        ("1.1.0", 2, 2),
+    ]
+    _code, out, _err = nexus("compare", "--by", "version")
+    assert "loop: new in 1.1.0 (2 runs)" in out
+    assert nexus("compare", "--by", "git", "nobody")[0] == 1
+
+
+def test_a_running_agent_is_shown_with_what_it_is_at(home, nexus):  # noqa: F811
+    program = """
+import nexus_otel, sys
+trace = nexus_otel.NexusClient(agent_id="busy").start_trace()
+span = trace.start_span("tool-call", {"tool": "slow"})
+print("ready", flush=True)
+sys.stdin.read()
+"""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "NEXUS_"))}
+    given = {**kept, "NEXUS_HOME": str(home)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], env=given, text=True, **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        _code, out, _err = nexus("watch", "--once", "--json")
+        process.stdin.close()
+    (run,) = json.loads(out)["runs"]
+    assert (run["agent"], run["status"], run["at"]["name"]) == ("busy", "open", "execute_tool slow")
+    assert "busy" in nexus("watch", "--once")[1]
