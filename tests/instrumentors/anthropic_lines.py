@@ -29,6 +29,8 @@ SINCE = {
 UNTIL = {"prompt caching": "0.41", "httpx": "1.0", "sampling arguments": "1.0", "deprecated beta output_format": "1.0"}
 
 _CASES = {
+    "batch": "count",
+    "batch-async": "count",
     "count": "count",
     "count-async": "count",
     "caching": "prompt caching",
