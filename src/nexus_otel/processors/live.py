@@ -10,7 +10,7 @@ import logging
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -84,8 +84,8 @@ class Live:
 
     def begins(self, span: Span) -> None:
         """Take a span that begins: of a run, or inside one."""
-        context, attributes = span.context, span.attributes
-        is_genai = attributes is not None and semconv.OPERATION in attributes
+        context = span.context
+        is_genai = semconv.OPERATION in _attributes(span)
         if not is_genai and context.trace_id not in self._traces:
             return
         with self._lock:
@@ -220,6 +220,12 @@ def _attribute(span: Any, name: str) -> str | None:
     return str(value) if value is not None else None
 
 
+def _attributes(span: ReadableSpan) -> Mapping[str, Any]:
+    """Return the attributes of a span for many reads: through the SDK's own view each costs a microsecond (1.45)."""
+    held = getattr(getattr(span, "_attributes", None), "_dict", None)
+    return held if isinstance(held, dict) else dict(span.attributes or {})
+
+
 def _view(span: ReadableSpan, end_ns: int) -> SpanView:
     context, parent = span.context, span.parent
     return SpanView(
@@ -229,7 +235,7 @@ def _view(span: ReadableSpan, end_ns: int) -> SpanView:
         name=span.name,
         start_ns=span.start_time or 0,
         end_ns=end_ns,
-        attributes=span.attributes or {},
+        attributes=_attributes(span),
         failed=span.status.status_code is StatusCode.ERROR,
         message=span.status.description or "",
         events=[(event.name, event.timestamp, event.attributes or {}) for event in span.events] if end_ns else (),
