@@ -128,7 +128,7 @@ CHATS = ["chat claude-test"] * 2
 @pytest.mark.parametrize("order", ["theirs first", "ours first"])
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_beside_another(provider, vendor, order, mode, call):
-    if call == "runner" and not has("parse"):
+    if call == "runner" and not has("thread"):
         pytest.skip("no tool runner that calls what the stand-in wraps")
     with (
         beside(vendor, order, NEXUS_ON_CONFLICT=mode) as (seen, warnings),
