@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer and make; everything else comes into .venv.
 #
-#   make demo      record an example agent (offline) and show its run
+#   make demo      record an example agent (offline), say what went wrong in its run, and show it
 #   make test      run the tests; ARGS="tests/cli -k traces" picks some
 #   make check     lint, types, imports, package
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
@@ -17,6 +17,9 @@ demo: $(STAMP)
 	@rm -rf $(DEMO)
 	@echo '$$ nexus-instrument python examples/anthropic_agent.py'
 	@$(OFFLINE) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nexus-instrument python examples/anthropic_agent.py
+	@echo '$$ nexus-otel diagnose'
+	@$(OFFLINE) $(BIN)/nexus-otel diagnose
+	@echo
 	@echo '$$ nexus-otel show last'
 	@$(OFFLINE) $(BIN)/nexus-otel show last
 

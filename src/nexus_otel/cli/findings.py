@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from nexus_otel import config
+from nexus_otel import config, semconv
 from nexus_otel.cli.runs import Run
 from nexus_otel.detect import Baselines, examine
 from nexus_otel.detect.model import INFO, LEVELS, MODES, Finding, SpanView
@@ -42,6 +42,14 @@ def views(spans: Iterable[StoredSpan]) -> list[SpanView]:
 def findings_of(run: Run) -> list[Finding]:
     """Return what is found in a run: the telling ones first, of a kind in the order of time."""
     return ordered(examine(views(run.spans), **_given(config.current(), config.home())))
+
+
+def limit_of(run: Run) -> int | None:
+    """Return how many tokens the context of a run's last model takes; None where that is not known."""
+    limits = _given(config.current(), config.home())["limits"]
+    models = [str(span.attributes.get(semconv.REQUEST_MODEL) or "") for span in run.steps]
+    found: int | None = limits.of(models[-1]) if models else None
+    return found
 
 
 @lru_cache(1)

@@ -12,10 +12,11 @@ from rich.text import Text
 
 from nexus_otel import semconv
 from nexus_otel.cli.content import has_content, parsed
-from nexus_otel.cli.findings import told
+from nexus_otel.cli.findings import limit_of, told, views
 from nexus_otel.cli.runs import Run, has_failed, is_model_call, is_tool_call
 from nexus_otel.cli.terminal import count, duration, is_unicode, number, one_line, run_duration
 from nexus_otel.cli.tree import STATUS_STYLE, error_of
+from nexus_otel.detect.critical import largest, steps_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +46,7 @@ def print_report(run: Run, name: str, findings: Sequence[Finding], to: Console) 
         to: Where to print.
     """
     _print_head(run, name, to)
-    _print_findings(run, findings, to)
+    print_findings(run, findings, to)
     to.print()
     for number_, (label, text) in enumerate(_checklist(run, findings, unicode=is_unicode(to)), 1):
         line = Text(f"{number_} {label:<{_LABEL}}", style="bold")
@@ -53,7 +54,7 @@ def print_report(run: Run, name: str, findings: Sequence[Finding], to: Console) 
     to.print()
     _print_last_steps(run, to)
     to.print()
-    to.print(Text(_checked(run, findings), style="dim"), soft_wrap=True)
+    to.print(Text(_checked(run), style="dim"), soft_wrap=True)
     to.print(Text(f"nexus-otel show {name}: the whole run;  --content: what was said", style="dim"), soft_wrap=True)
 
 
@@ -71,7 +72,8 @@ def _print_head(run: Run, name: str, to: Console) -> None:
         to.print(Text("  ".join(one_line(text, 40) for text in dict.fromkeys(about)), style="dim"), soft_wrap=True)
 
 
-def _print_findings(run: Run, findings: Sequence[Finding], to: Console) -> None:
+def print_findings(run: Run, findings: Sequence[Finding], to: Console) -> None:
+    """Print the verdict: the worst findings of a run, where they are, and what to do."""
     steps = {span.span_id: place for place, span in enumerate(_actions(run), 1)}
     shown = (told(findings) or list(findings))[:_MOST_FINDINGS]
     for finding in shown:
@@ -160,7 +162,7 @@ def _token_trend(run: Run, findings: Sequence[Finding], *, unicode: bool) -> str
     if not known:
         return "no token counts"
     told_limits = [finding.data.get("limit") for finding in findings if isinstance(finding.data.get("limit"), int)]
-    limit = next(iter(told_limits), None)
+    limit = next(iter(told_limits), None) or limit_of(run)
     share = f" of {limit:,} ({known[-1] / limit:.0%})" if limit else " (limit not known)"
     grown = [after - before for before, after in itertools.pairwise(known)]
     growth = f"   {statistics.median(grown):+,.0f} a step" if grown else ""
@@ -179,11 +181,12 @@ def _timing(run: Run) -> str:
     whole = max(run.duration_s, 1e-9)
     models = sum(_seconds(span) for span in run.steps)
     tools = sum(_seconds(span) for span in run.tool_calls if not span.attributes.get(semconv.DERIVED))
-    slowest = max(_actions(run), key=_seconds, default=None)
+    longest = largest(steps_of(views(run.spans)), whole)[:2]
     parts = [f"model {min(1.0, models / whole):.0%}", f"tools {min(1.0, tools / whole):.0%}"]
     parts.append(f"rest {max(0.0, 1 - (models + tools) / whole):.0%}")
-    if slowest is not None:
-        parts.append(f" slowest: {slowest.name} ({slowest.span_id[:6]}) {duration(_seconds(slowest))}")
+    shown = [f"{one['name']} ({one['span_id'][:6]}) {duration(one['seconds'])}" for one in longest]
+    if shown:
+        parts.append(f" most: {', '.join(shown)}")
     retries = sum(1 for span in run.spans for event in span.events if event.name == semconv.RETRY_EVENT)
     if retries:
         parts.append(f" {count(retries, 'retry') if retries == 1 else f'{retries} retries'} by the provider's SDK")
@@ -255,7 +258,7 @@ def _last_text(messages: Any) -> str:
     return " ".join(text for text in texts if text)
 
 
-def _checked(run: Run, findings: Sequence[Finding]) -> str:
+def _checked(run: Run) -> str:
     """Return what was looked for, and what could not be."""
     missing = []
     if not any(has_content(span) for span in run.spans):
@@ -263,7 +266,7 @@ def _checked(run: Run, findings: Sequence[Finding]) -> str:
     tools = run.tool_calls
     if tools and not any(semconv.TOOL_KNOWN in span.attributes for span in tools):
         missing.append("which tools were offered is not known: invented names cannot be told")
-    if not any(isinstance(finding.data.get("limit"), int) for finding in findings):
-        missing.append("no context overflow near a known limit")
+    if run.steps and limit_of(run) is None:
+        missing.append("how much the model's context takes is not known: set NEXUS_CONTEXT_LIMITS")
     said = "checked: tool errors, retries, loops, invented tools and arguments, context, latency"
     return f"{said}; {'; '.join(missing)}" if missing else said

@@ -6,6 +6,8 @@ from typing import IO, TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from nexus_otel.cli.findings import findings_of
+from nexus_otel.cli.report import print_findings
 from nexus_otel.cli.runs import runs_of, short_ids
 from nexus_otel.cli.terminal import console
 from nexus_otel.cli.tree import print_header, print_tree
@@ -33,6 +35,7 @@ def render_summary(spans: list[StoredSpan], file: IO[str]) -> None:
         to.print(Text(f"the last {RUNS} of {len(runs)} runs (all: nexus-otel traces)", style="dim"))
     for run in reversed(runs[:RUNS]):
         print_header(run, to, short[run.id])
+        print_findings(run, findings_of(run), to)
         print_tree(run, to, limit=ROWS)
         to.print(Text(f"more: nexus-otel show {short[run.id]} --content", style="dim"))
         to.print()
