@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = {"langchain": "langchain_core"}
+PACKAGES = {"langchain": "langchain_core", "together": "litellm"}
 """The top-level module of a framework whose name is another."""
 
 pytest.register_assert_rewrite("tests.kit")

@@ -35,8 +35,13 @@ def silence_native(original: property) -> property:
         owned = isinstance(step, ModelStep | SilentStep) and not step.ended
         if not native_chosen(client):
             return None if own.traces or owned else original.__get__(client)
+        if not (owned and isinstance(step, ModelStep)):
+            return original.__get__(client)
+        if not step.operation.traces_itself:
+            # a framework owns the call, whose span has all that the SDK knows: another one would count its tokens twice
+            return original.__get__(client) if "tracer_provider" in client._open_telemetry else None
         native = original.__get__(client)
-        return _Adopting(native, step) if native is not None and isinstance(step, ModelStep) and owned else native
+        return _Adopting(native, step) if native is not None else None
 
     return property(tracer, doc=original.__doc__)
 

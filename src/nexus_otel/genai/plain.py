@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -155,3 +156,15 @@ _GETTERS: Final[dict[type, Callable[[Any, str], Any]]] = {dict: dict.get}
 _MAX_TYPES: Final = 1_000
 _GIVEN: Final = frozenset({str, int, float, bool, list, dict, tuple, type(None)})
 _NOT_GIVEN: Final = frozenset({"NotGiven", "Omit"})
+
+
+def server_of(*urls: Any) -> tuple[str | None, int | None]:
+    """Return host and port of the first of these that is a URL; that of its scheme, where it names no port."""
+    url = next((each for each in urls if isinstance(each, str) and "//" in each), None)
+    found = quietly(_server, url) if url is not None else None
+    return found or (None, None)
+
+
+def _server(url: str) -> tuple[str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)

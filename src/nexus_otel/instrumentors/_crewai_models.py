@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from nexus_otel import semconv
 from nexus_otel._guard import quietly
-from nexus_otel.engine import stainless
 from nexus_otel.engine.target import Call
 from nexus_otel.genai.operations import (
     Conversation,
@@ -18,7 +17,7 @@ from nexus_otel.genai.operations import (
     Remark,
     Usage,
 )
-from nexus_otel.genai.plain import item, to_json
+from nexus_otel.genai.plain import item, server_of, to_json
 from nexus_otel.instrumentors._crewai_messages import asked_calls, asked_part, definitions, messages
 
 _PROVIDERS: Final = {
@@ -61,10 +60,11 @@ def model_request(call: Call) -> Inference:
     """Read a call of a model."""
     model, args = call.instance, call.arguments
     given = args.get("messages")
-    address, port = stainless.server(model)
+    address, port = server_of(*(item(model, name) for name in ("base_url", "api_base", "endpoint")))
+    provider, name = _provider_and_model(model)
     return Inference(
-        provider=_provider(model),
-        model=item(model, "model"),
+        provider=provider,
+        model=name,
         request=lambda: _parameters(model),
         conversation=lambda: Conversation(messages(args.get("messages")), tools=definitions(args.get("tools"))),
         offers_tools=bool(args.get("tools")),
@@ -76,13 +76,13 @@ def model_request(call: Call) -> Inference:
     )
 
 
-def _provider(model: Any) -> str:
-    """Return who answers: the class's provider, else what the model's name begins with, as LiteLLM reads it."""
-    told = item(model, "provider")
-    before, slash, _ = str(item(model, "model")).partition("/")
-    word = before if slash and (item(model, "is_litellm") or not told) else told
-    word = str(word or "openai").lower()
-    return _PROVIDERS.get(word, word)
+def _provider_and_model(model: Any) -> tuple[str, Any]:
+    """Return who answers, and the model's own name: LiteLLM's begin with who answers, where the class does not say."""
+    told, name = item(model, "provider"), item(model, "model")
+    before, slash, own = str(name).partition("/")
+    named = bool(slash) and (item(model, "is_litellm") or not told)
+    word = str((before if named else told) or "openai").lower()
+    return _PROVIDERS.get(word, word), own if named else name
 
 
 def _parameters(model: Any) -> dict[str, Any]:
@@ -115,14 +115,15 @@ def completed(call: Call) -> Remark:
 def counted(call: Call) -> Remark:
     """Read the tokens of one answer of a provider, as CrewAI counts them: input includes cached."""
     used = next(iter(call.arguments.values()), None)
+    asked, said = item(used, "prompt_tokens_details"), item(used, "completion_tokens_details")  # LiteLLM's form
     return Remark(
         InferenceResult(
             usage=Usage(
                 _first(used, "prompt_tokens", "prompt_token_count", "input_tokens"),
                 _first(used, "completion_tokens", "candidates_token_count", "output_tokens"),
-                _first(used, "cached_prompt_tokens", "cached_tokens") or None,
-                _first(used, "cache_creation_tokens") or None,
-                _first(used, "reasoning_tokens") or None,
+                _first(used, "cached_prompt_tokens", "cached_tokens") or _first(asked, "cached_tokens") or None,
+                _first(used, "cache_creation_tokens") or _first(asked, "cache_creation_tokens") or None,
+                _first(used, "reasoning_tokens") or _first(said, "reasoning_tokens") or None,
             )
         )
     )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from nexus_otel import semconv
-from nexus_otel._guard import quietly
 from nexus_otel.engine.target import Call
 from nexus_otel.genai.operations import AskedCall, Conversation, Failure, Inference, InferenceResult, Message, Usage
-from nexus_otel.genai.plain import item, listed
+from nexus_otel.genai.plain import item, listed, server_of
 from nexus_otel.instrumentors._dspy_lm15 import request_conversation, request_parameters
 from nexus_otel.instrumentors._dspy_names import provider_and_model
 from nexus_otel.instrumentors._dspy_notes import Ended, Note
@@ -60,11 +58,7 @@ def _conversation(told: Mapping[str, Any], given: Mapping[str, Any], request: An
 
 def _server(given: Mapping[str, Any]) -> tuple[str | None, int | None]:
     """Return host and port of the provider, where the model was made for one."""
-    url = given.get("api_base") or given.get("base_url")
-    parts = quietly(urlsplit, url) if isinstance(url, str) else None
-    if parts is None or not parts.hostname:
-        return None, None
-    return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+    return server_of(given.get("api_base"), given.get("base_url"))
 
 
 def lm_response(ended: Ended) -> InferenceResult:

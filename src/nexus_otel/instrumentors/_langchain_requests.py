@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from nexus_otel import semconv
 from nexus_otel._guard import quietly
 from nexus_otel.engine.target import Call
 from nexus_otel.genai.operations import Conversation, Inference, Message
-from nexus_otel.genai.plain import item, listed
+from nexus_otel.genai.plain import item, listed, server_of
 from nexus_otel.instrumentors._langchain_config import conversation_id
 from nexus_otel.instrumentors._langchain_messages import definitions, parts, split
 
@@ -106,11 +105,7 @@ def _provider(word: Any) -> str:
 
 def _server(model: Any) -> tuple[str | None, int | None]:
     """Return host and port of the provider, where the model says at which address it is."""
-    told = next((url for name in _ADDRESSES if isinstance(url := item(model, name), str) and "//" in url), None)
-    parsed = quietly(urlsplit, told) if told is not None else None
-    if parsed is None:
-        return None, None
-    return parsed.hostname, parsed.port or (443 if parsed.scheme == "https" else 80)
+    return server_of(*(item(model, name) for name in _ADDRESSES))
 
 
 def messages_of(args: Mapping[str, Any], messages: Any) -> Conversation:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from nexus_otel import semconv
 from nexus_otel.engine.target import Call
 from nexus_otel.genai.operations import Conversation, Inference, Message
-from nexus_otel.genai.plain import OneShotError, is_reread, item, listed
+from nexus_otel.genai.plain import OneShotError, is_reread, item, listed, server_of
 from nexus_otel.instrumentors._llama_index_messages import definition, message
 
 _PROVIDERS: Final = {
@@ -99,12 +98,7 @@ def _name(model: Any) -> str | None:
 
 
 def _server(model: Any) -> tuple[str | None, int | None]:
-    for name in ("api_base", "base_url", "azure_endpoint"):
-        told = item(model, name)
-        if isinstance(told, str) and told:
-            found = urlsplit(told)
-            return found.hostname, found.port
-    return None, None
+    return server_of(*(item(model, name) for name in ("api_base", "base_url", "azure_endpoint")))
 
 
 _PARAMETERS: Final = {

@@ -110,6 +110,7 @@ class CrewAIInstrumentor(Instrumentor):
         _model("call"),
         _model("acall", since="1.7"),
         _aside("crewai.llms.base_llm", "BaseLLM._emit_call_completed_event", models.completed),
+        _aside("crewai.llm", "LLM._handle_emit_call_events", models.completed),
         _aside("crewai.llms.base_llm", "BaseLLM._track_token_usage_internal", models.counted),
         _tool("crewai.tools.base_tool", "BaseTool.run", tools.tool_request, overridden=True),
         _tool("crewai.tools.base_tool", "BaseTool.arun", tools.tool_request, since="1.7", overridden=True),

@@ -188,6 +188,8 @@ def chat(
         "gen_ai.request.model": MODEL,
         "gen_ai.request.temperature": 0.5,
         "gen_ai.request.max_tokens": int,
+        "server.address": "127.0.0.1",
+        "server.port": int,
         **PROMPT,
         **({"gen_ai.request.stop_sequences": tuple} if NATIVE and (parent or "").startswith("invoke_agent") else {}),
         **attributes,
