@@ -14,7 +14,7 @@ from nexus_otel._guard import logger, note_once, quietly
 from nexus_otel.export.answer import Answer, Outcome
 from nexus_otel.export.claim import claimed
 from nexus_otel.export.destinations import Destination
-from nexus_otel.export.owner import this_process
+from nexus_otel.export.owner import has_ended, this_process
 from nexus_otel.export.places import store_folders
 from nexus_otel.export.segment import Header, Target, read_header, segments
 from nexus_otel.export.shipment import Batch, MemorySource, SegmentSource, Source
@@ -50,6 +50,7 @@ class Shipper:
     Attributes:
         sent: How many requests arrived.
         rejected: How many items of them a destination did not take.
+        is_held: Whether another process was sending something that its own process left, in the last round.
     """
 
     def __init__(self, home: Path, destinations: Sequence[Destination], spool: Spool | None = None) -> None:
@@ -61,6 +62,7 @@ class Shipper:
         self.look_at = 0.0
         self.sent = 0
         self.rejected = 0
+        self.is_held = False
 
     @property
     def next_try(self) -> float:
@@ -87,6 +89,7 @@ class Shipper:
         Returns:
             Whether everything was delivered.
         """
+        self.is_held = False
         look = time.monotonic() >= self.look_at
         if look:
             self.look_at = time.monotonic() + _LOOK_S
@@ -119,9 +122,11 @@ class Shipper:
     def _send_segments(self, line: _Line, found: list[tuple[Path, Header]], until: float) -> bool:
         for path, header in found:
             with self._source(line, path, header) as source, suppress(FileNotFoundError):
-                if source is not None and not self._send(line, source, until):
+                if source is None:
+                    self.is_held |= has_ended(header.owner) is True
+                elif not self._send(line, source, until):
                     return False
-                if source is not None and source.is_done:
+                elif source.is_done:
                     line.done.add(path)
         return True
 
