@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from nexus_otel import _guard, config
 from nexus_otel.config import Settings
 from nexus_otel.export import sender as sender_module
-from nexus_otel.export import shipper as shipper_module
+from nexus_otel.export import transport as transport_module
 from nexus_otel.export import writer
 from nexus_otel.export.answer import rejected
 from nexus_otel.export.destinations import Destination
@@ -164,13 +164,13 @@ def test_the_collector_sees_no_instrumented_client(collector, pipeline, monkeypa
     from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled, is_instrumentation_enabled
 
     seen = []
-    real = shipper_module.Transport._posted
+    real = transport_module.Transport._posted
 
     def posted(self, body, timeout_s):
         seen.append((is_instrumentation_enabled(), is_http_instrumentation_enabled()))
         return real(self, body, timeout_s)
 
-    monkeypatch.setattr(shipper_module.Transport, "_posted", posted)
+    monkeypatch.setattr(transport_module.Transport, "_posted", posted)
     sender, tracer = pipeline()
     spans(tracer, "a")
     before = get_current()

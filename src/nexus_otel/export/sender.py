@@ -20,6 +20,7 @@ from nexus_otel.export.segment import Target, is_orphan, read_header, segments
 from nexus_otel.export.shipment import SegmentSource
 from nexus_otel.export.shipper import Shipper
 from nexus_otel.export.spool import Spool
+from nexus_otel.export.transport import HasWay
 
 LINGER_S: Final = 1.0
 """How long the first record waits for others."""
@@ -35,7 +36,9 @@ class Sender:
 
     _full: bool
 
-    def __init__(self, spool: Spool, destinations: Sequence[Destination], settings: Settings | None = None) -> None:
+    def __init__(
+        self, spool: Spool, destinations: Sequence[Destination | HasWay], settings: Settings | None = None
+    ) -> None:
         self._spool = spool
         self._destinations = tuple(destinations)
         self._settings = settings or config.current()

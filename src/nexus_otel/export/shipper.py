@@ -19,12 +19,14 @@ from nexus_otel.export.places import store_folders
 from nexus_otel.export.segment import Header, Target, read_header, segments
 from nexus_otel.export.shipment import Batch, MemorySource, SegmentSource, Source
 from nexus_otel.export.spool import Spool
-from nexus_otel.export.transport import Transport
+from nexus_otel.export.transport import HasWay, To, Way, way_to
 
 LONGEST_WAIT_S: Final = 30.0
 REFUSED_WAIT_S: Final = 60.0
 _LOOK_S: Final = 30.0
 """How often it is looked for segments that other processes left."""
+_DOUBTED: Final = 3
+"""After how many failures in a row it may be the record."""
 _FOR_EVER: Final = float("inf")
 
 
@@ -32,9 +34,9 @@ _FOR_EVER: Final = float("inf")
 class _Line:
     """One destination, and how it fares."""
 
-    destination: Destination
+    destination: To
     target: Target
-    transport: Transport
+    transport: Way
     next_try: float = 0.0
     failures: int = 0
     patient: bool = False
@@ -53,10 +55,10 @@ class Shipper:
         is_held: Whether another process was sending something that its own process left, in the last round.
     """
 
-    def __init__(self, home: Path, destinations: Sequence[Destination], spool: Spool | None = None) -> None:
+    def __init__(self, home: Path, destinations: Sequence[Destination | HasWay], spool: Spool | None = None) -> None:
         self._home = home
         self._spool = spool
-        self._lines = [_Line(one, one.target, Transport(one)) for one in destinations]
+        self._lines = [_Line(one, one.target, way_to(one)) for one in destinations]
         self._positions = dict.fromkeys((one.signal for one in destinations), 0)
         self._headers: dict[Path, Header | None] = {}
         self.look_at = 0.0
@@ -74,6 +76,7 @@ class Shipper:
         for line in self._lines:
             if not line.patient:
                 line.next_try = 0.0
+        self.look_at = 0.0
 
     def hang_up(self) -> None:
         """Give up the requests that are under way; what they carry stays."""
@@ -161,8 +164,31 @@ class Shipper:
             if line.most is not None:
                 batch = batch.first(line.most)
             answer = line.transport.post(b"".join(batch.payloads), left)
-            if not self._settle(line, source, batch, answer):
+            if not self._settle(line, source, batch, answer) and not self._passed(line, source, left):
                 return False
+        return True
+
+    def _passed(self, line: _Line, source: Source, left: float) -> bool:
+        """Pass over a record that a destination never takes, where it does not say so but takes the next one."""
+        if not line.transport.is_blind:
+            return False
+        line.most = 1
+        batch = source.batch() if line.failures >= _DOUBTED else None
+        if batch is None or len(batch.payloads) < 2:  # noqa: PLR2004 - the one and the next
+            return False
+        if line.transport.post(batch.payloads[1], left).outcome is not Outcome.DELIVERED:
+            return False
+        again = line.transport.post(batch.payloads[0], left)  # it may have been the destination, well again since
+        if again.outcome is not Outcome.DELIVERED:
+            source.set_aside(batch.payloads[0])
+            note_once(
+                "sending a record that is never taken",
+                "nexus-otel: %s takes other records but not one of %d bytes; it is kept in the local store only",
+                line.destination.endpoint,
+                len(batch.payloads[0]),
+            )
+        source.delivered(batch.ends[1])
+        self._arrived(line, 1, Answer(Outcome.DELIVERED, ""))
         return True
 
     def _settle(self, line: _Line, source: Source, batch: Batch, answer: Answer) -> bool:
