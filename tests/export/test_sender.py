@@ -11,6 +11,7 @@ import sys
 import time
 from email.utils import formatdate
 
+import orjson
 import pytest
 from opentelemetry.context import get_current
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -287,16 +288,37 @@ def test_a_body_that_is_too_large_is_split(collector, pipeline):
     assert collector.names == sorted(map(str, range(20)))
 
 
-def test_a_single_record_that_is_too_large_stays_here(home, collector, pipeline):
+def test_a_single_record_that_is_too_large_is_cut_and_stays_here_whole(home, collector, pipeline, caplog):
     collector.always = lambda body: 413 if len(body) > 25_000 else 200
     sender, tracer = pipeline()
     spans(tracer, "small")
-    spans(tracer, "large", text="x" * 50_000)
+    messages = orjson.dumps([{"role": "user", "parts": [{"type": "text", "content": "y" * 40_000}]}]).decode()
+    spans(tracer, "large", text="x" * 50_000, messages=messages, many=["z" * 1_000] * 40, short="s")
     spans(tracer, "small too")
     assert sender.flush(10)
     sender.stop(1)
-    assert collector.names == ["small", "small too"]
-    assert [span.name for span in read_store(home).spans] == ["large"]
+    assert collector.names == ["large", "small", "small too"]
+    (large,) = (span for span in collector.spans if span.name == "large")
+    values = {pair.key: pair.value for pair in large.attributes}
+    assert values["short"].string_value == "s"
+    assert values["text"].string_value.endswith("[cut, 50000 characters]")
+    assert orjson.loads(values["messages"].string_value)[0]["role"] == "user"
+    assert {one.string_value for one in values["nexus.truncated"].array_value.values} == {"text", "messages", "many"}
+    (kept,) = read_store(home).spans
+    assert (kept.name, len(kept.attributes["text"])) == ("large", 50_000)
+    assert _guard.failures["sending a record that is too large, cut"] == 1
+    assert any(collector.url in line and "kept whole" in line for line in caplog.messages)
+
+
+def test_a_single_record_that_no_cut_makes_small_enough_stays_here(home, collector, pipeline):
+    collector.always = lambda body: 413 if len(body) > 25_000 else 200
+    sender, tracer = pipeline()
+    spans(tracer, "x" * 50_000)
+    spans(tracer, "small")
+    assert sender.flush(10)
+    sender.stop(1)
+    assert collector.names == ["small"]
+    assert [span.name for span in read_store(home).spans] == ["x" * 50_000]
     assert _guard.failures["sending a record that is too large"] == 1
 
 

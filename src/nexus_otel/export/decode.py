@@ -79,15 +79,16 @@ def _status(status: Any) -> Status:
 
 
 def _attributes(pairs: Iterable[Any]) -> dict[str, Any]:
-    return {pair.key: _value(pair.value) for pair in pairs}
+    return {pair.key: plain(pair.value) for pair in pairs}
 
 
-def _value(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return an AnyValue as Python has it."""
     match value.WhichOneof("value"):
         case None:
             return None
         case "array_value":
-            values: Sequence[Any] = tuple(_value(one) for one in value.array_value.values)
+            values: Sequence[Any] = tuple(plain(one) for one in value.array_value.values)
             return values
         case "kvlist_value":
             return _attributes(value.kvlist_value.values)

@@ -13,6 +13,7 @@ from typing import Final
 from nexus_otel._guard import logger, note_once, quietly
 from nexus_otel.export.answer import Answer, Outcome
 from nexus_otel.export.claim import claimed
+from nexus_otel.export.cutting import ever_shorter
 from nexus_otel.export.destinations import Destination
 from nexus_otel.export.owner import has_ended, this_process
 from nexus_otel.export.places import store_folders
@@ -164,6 +165,10 @@ class Shipper:
             if line.most is not None:
                 batch = batch.first(line.most)
             answer = line.transport.post(b"".join(batch.payloads), left)
+            if answer.outcome is Outcome.TOO_LARGE and len(batch.payloads) == 1 and line.target.signal == "traces":
+                answer = _cut_down(line, batch.payloads[0], until) or answer
+                if answer.outcome is Outcome.DELIVERED:
+                    source.set_aside(batch.payloads[0])
             if not self._settle(line, source, batch, answer) and not self._passed(line, source, left):
                 return False
         return True
@@ -226,6 +231,24 @@ class Shipper:
                 line.destination.endpoint,
                 answer.rejected,
             )
+
+
+def _cut_down(line: _Line, payload: bytes, until: float) -> Answer | None:
+    """Send a record that is too large with its long values cut; None where no cut makes it small enough."""
+    for shorter in ever_shorter(payload):
+        answer = line.transport.post(shorter, until - time.monotonic())
+        if answer.outcome is Outcome.DELIVERED:
+            note_once(
+                "sending a record that is too large, cut",
+                "nexus-otel: %s takes no request of %d bytes; it was sent with long values cut to %d bytes in all, "
+                "and is kept whole in the local store (said once)",
+                line.destination.endpoint,
+                len(payload),
+                len(shorter),
+            )
+        if answer.outcome is not Outcome.TOO_LARGE:
+            return answer
+    return None
 
 
 def _postpone(line: _Line, answer: Answer) -> None:
