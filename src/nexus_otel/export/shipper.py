@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from nexus_otel._guard import logger, note_once, quietly
+from nexus_otel.export.advice import advice
 from nexus_otel.export.answer import Answer, Outcome
 from nexus_otel.export.claim import claimed
 from nexus_otel.export.cutting import ever_shorter
@@ -26,6 +27,7 @@ LONGEST_WAIT_S: Final = 30.0
 REFUSED_WAIT_S: Final = 60.0
 _LOOK_S: Final = 30.0
 """How often it is looked for segments that other processes left."""
+_REASON_CHARS: Final = 200
 _DOUBTED: Final = 3
 """After how many failures in a row it may be the record."""
 _FOR_EVER: Final = float("inf")
@@ -227,9 +229,10 @@ class Shipper:
         if answer.rejected:
             note_once(
                 "delivering: items were rejected",
-                "nexus-otel: %s rejected %d items of a request that it accepted (said once)",
+                "nexus-otel: %s rejected %d items of a request that it accepted: %s (said once)",
                 line.destination.endpoint,
                 answer.rejected,
+                answer.reason[:_REASON_CHARS] or "it does not say why",
             )
 
 
@@ -263,4 +266,5 @@ def _postpone(line: _Line, answer: Answer) -> None:
     if line.trouble is not answer.outcome:
         line.trouble = answer.outcome
         how = "refuses data" if refused else "takes no data now"
-        logger.warning("nexus-otel: %s %s (%s); it is kept and sent later", line.destination.endpoint, how, answer.what)
+        what = f"{answer.what}{advice(line.target.signal, answer.what)}" if refused else answer.what
+        logger.warning("nexus-otel: %s %s (%s); it is kept and sent later", line.destination.endpoint, how, what)
