@@ -22,6 +22,8 @@ _NAMED: Final = {
 }
 """The attributes of a span or its resource that an option looks at, one of which must have its value."""
 
+_LONG_BYTES: Final = 256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -49,12 +51,16 @@ class Wanted:
 
     @property
     def needles(self) -> list[bytes]:
-        """Texts of which one stands in every run that is wanted; none where that cannot be said."""
+        """Texts of which one stands in every run that is wanted; none where that cannot be said.
+
+        Long values are not looked for: they stand apart from their spans (`export.texts`).
+        """
         found = self.named[:1] or self.where[:1]
         if not found:
             return []
         name, text = found[0] if self.named else ("", found[0][0])
-        return [] if name and _is_number(text) else [text.encode("utf-8", "replace")]
+        sought = text.encode("utf-8", "replace")
+        return [] if (name and _is_number(text)) or len(sought) >= _LONG_BYTES else [sought]
 
     def __str__(self) -> str:
         """Return the options of the command line."""
