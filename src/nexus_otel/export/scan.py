@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import orjson
 
@@ -29,6 +29,9 @@ from nexus_otel.export.segment import (
     read_records,
     segments,
 )
+
+if TYPE_CHECKING:
+    from nexus_otel.export.read import StoredSpan
 
 _TRACE: Final = 16
 """Bytes of a trace id; a span's key is that and its span id."""
@@ -171,6 +174,12 @@ class Scan:
         keys = {key for trace in trace_ids for key in self._keys.get(trace, ())}
         tables = [self._ended, *(process.begun for process in self._processes.values())]
         return frozenset(self.files[table[key][0]] for table in tables for key in keys if key in table)
+
+    def read(self, trace_ids: Iterable[bytes]) -> list[StoredSpan]:
+        """Return the spans of the traces, by start."""
+        from nexus_otel.export.read import stored
+
+        return stored(self, trace_ids)
 
     def spans(self, trace_ids: Iterable[bytes] | None = None) -> Iterator[Span]:
         """Yield each span of the traces once; of all traces when not given."""
