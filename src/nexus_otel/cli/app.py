@@ -39,7 +39,7 @@ def commands(context: click.Context) -> None:
 
 _STORE: Final = click.option(
     "--store", metavar="WHERE",
-    help="A file or a folder instead of the local store.",
+    help="A file, a folder, or clickhouse://user@host:port/database instead of the local store.",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from nexus_otel import semconv
 from nexus_otel.cli.runs import AmbiguousError, Run
 
-_NAMED: Final = {
+NAMED: Final = {
     "agent": (semconv.AGENT_NAME, semconv.WORKFLOW_NAME),
     "model": (semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL),
     "tool": (semconv.TOOL_NAME,),
@@ -33,7 +33,7 @@ class Wanted:
         status: ok, error or open.
         since: When it began at the earliest, as the person typed it.
         earliest_ns: The same in nanoseconds since 1970.
-        named: Pairs of an option of `_NAMED` and its value.
+        named: Pairs of an option of `NAMED` and its value.
         where: Pairs of an attribute of a span or of the resource, and its value.
     """
 
@@ -99,7 +99,7 @@ def _is_named(run: Run, option: str, value: str) -> bool:
         return True
     if option == "git":
         return any(_is_commit(found, value) for found in _values(run, semconv.REVISION))
-    return any(_has(run, name, value) for name in _NAMED[option])
+    return any(_has(run, name, value) for name in NAMED[option])
 
 
 def _values(run: Run, name: str) -> Iterator[Any]:

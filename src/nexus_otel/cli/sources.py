@@ -1,4 +1,4 @@
-"""Where the commands find runs: the local store, a folder of another, or a file."""
+"""Where the commands find runs: the local store, a folder of another, a file, or a ClickHouse."""
 
 from __future__ import annotations
 
@@ -109,14 +109,19 @@ def opened(store: str | None, needles: Sequence[bytes] = ()) -> Source:
     """Return where the runs are.
 
     Args:
-        store: A file, `-` for stdin, or a folder; the local store when not given.
+        store: A file, `-` for stdin, a folder, or the address of a ClickHouse; the local store when not given.
         needles: Texts of which one stands in every trace that is wanted.
 
     Raises:
         UnreadableFileError: It is a file that holds no traces, or there is no such file.
+        UnreachableError: It is a ClickHouse that cannot be asked.
     """
     if store is None:
         return Scanned(load(needles), nothing_yet())
+    if "://" in store:
+        from nexus_otel.cli.clickhouse import Table
+
+        return Table.at(store)
     if Path(store).is_dir():
         return Scanned(load(needles, Path(store)), NothingFoundError(f"no run is recorded in {store}"))
     return Scanned(_of_file(store), NothingFoundError(f"no run in {store}"))
