@@ -29,7 +29,7 @@ class History:
         self.baselines = Baselines()
         self._lock = lock
         self._next_s: float
-        self._thread: threading.Thread
+        self._thread: threading.Thread | None
         self._wanted: threading.Event
         self._written: threading.Event
         if hasattr(os, "register_at_fork"):
@@ -56,7 +56,7 @@ class History:
     def _start(self, *first: Any) -> None:
         self._next_s = time.monotonic() + _EVERY_S
         self._wanted, self._written = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = start_thread("nexus-otel-history", self._work, *first)
+        self._thread = start_thread("nexus-otel-history", self._work, *first)
 
     def _work(self, *first: Any) -> None:
         for work in first:
