@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "collector-config.yaml"
 FOLDER = ROOT / "collector"
 SOON_S = 30.0
+MUST = os.environ.get("NEXUS_TEST_COLLECTOR") == "must"
+"""Whether a missing collector is a failure, as in CI, where it was built before."""
 
 QUICK = {
     "NEXUS_COLLECTOR_WAIT": "2s",
@@ -44,7 +46,10 @@ def built(manifest: str = "manifest.yaml") -> Path:
     if not path.exists():
         target = "collector" if manifest == "manifest.yaml" else "collector-full"
         how = f"`make {target}` builds one" if shutil.which("go") else "there is no Go to build one with"
-        pytest.skip(f"no collector of collector/{manifest}: {how}; or set OTELCOL=/path")
+        said = f"no collector of collector/{manifest}: {how}; or set OTELCOL=/path"
+        if MUST and target == "collector":
+            pytest.fail(said)
+        pytest.skip(said)
     return path
 
 
