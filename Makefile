@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer and make; everything else comes into .venv.
 #
 #   make demo      record an example agent (offline), say what went wrong in its run, and show it
-#   make test      run the tests; ARGS="tests/cli -k traces" picks some
+#   make test      run the tests, on every core; ARGS="tests/cli -k traces" picks some
 #   make check     lint, types, imports, package
 #   make collector       build the OpenTelemetry Collector for collector-config.yaml, outside the checkout; needs Go
 #   make collector-full  the same for all files in collector/
@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := $(CURDIR)/build/demo
-ARGS ?=
+ARGS ?= -n auto --dist loadfile
 
 .PHONY: demo test lint types imports package check clean collector collector-full
 
