@@ -89,6 +89,7 @@ class Finding:
         advice: What to do, where that is certain.
         count: How often it was seen so far.
         key: What makes it one: a later finding of a run with the same mode and key replaces it, as its update.
+        stage: How far it has come within its level: an update of a higher stage is worth another line of a log.
     """
 
     mode: str
@@ -101,6 +102,7 @@ class Finding:
     advice: str | None = None
     count: int = 1
     key: Any = None
+    stage: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Return it as one line of `diagnose --json` has it."""

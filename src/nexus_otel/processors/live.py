@@ -46,12 +46,14 @@ class _Trace:
     Attributes:
         root: The span of its first run.
         open: Its open spans, weakly: a finding in a span of somebody else is told on the nearest above.
-        told: The level at which each finding was told.
+        told: The level and the stage at which each finding was told last.
+        waiting: Findings of level info, with agent and version: told outside when they rise or the trace ends.
     """
 
     root: Any = None
     open: dict[int, weakref.ref[Any]] = field(default_factory=dict)
-    told: dict[Any, str] = field(default_factory=dict)
+    told: dict[Any, tuple[int, float]] = field(default_factory=dict)
+    waiting: dict[Any, tuple[Finding, str | None, str | None]] = field(default_factory=dict)
 
 
 class Live:
@@ -119,6 +121,9 @@ class Live:
                     del self._traces[context.trace_id]
                     if self._history is not None:
                         self._history.run_ended()
+        if trace is not None and not trace.open:
+            for waiting in trace.waiting.values():
+                tell(*waiting, self.callbacks)
 
     def _ends(self, span: ReadableSpan, end_ns: int, target: Any) -> None:
         context = span.context
@@ -145,20 +150,28 @@ class Live:
     # -- findings ------------------------------------------------------------------------------------------------------
 
     def _tell(self, trace: _Trace, finding: Finding, target: Any, span: ReadableSpan) -> None:
-        key = finding.mode, finding.key
-        before = trace.told.get(key)
-        if before is not None and LEVELS.index(before) >= LEVELS.index(finding.level):
+        """Tell a finding: once for each level it comes to; a warning of a later stage is one more line of the log."""
+        key, level = (finding.mode, finding.key), LEVELS.index(finding.level)
+        told, stage = trace.told.get(key, (-1, 0.0))
+        if level < told or (level == told and finding.stage <= stage):
             return
-        trace.told[key] = finding.level
+        trace.told[key] = level, finding.stage
+        if finding.level != INFO:
+            log.warning("nexus-otel: %s: %s (run %s)", finding.mode, finding.title, finding.trace_id[:8])
+        if level == told:
+            return
         if target is not None and target.is_recording():
             target.add_event(semconv.FINDING_EVENT, event_of(finding))
         root = trace.root() if trace.root is not None else None
         if root is not None and root.is_recording():
             self._mark(root, trace, finding)
-        if finding.level != INFO:
-            log.warning("nexus-otel: %s: %s (run %s)", finding.mode, finding.title, finding.trace_id[:8])
+        agent = _attribute(root, semconv.AGENT_NAME), _attribute(root, semconv.AGENT_VERSION)
+        if finding.level == INFO:
+            trace.waiting[key] = finding, *agent
+            return
         self._stop(finding, span)
-        tell(finding, _attribute(root, semconv.AGENT_NAME), _attribute(root, semconv.AGENT_VERSION), self.callbacks)
+        trace.waiting.pop(key, None)
+        tell(finding, *agent, self.callbacks)
 
     def _mark(self, root: Any, trace: _Trace, finding: Finding) -> None:
         modes = sorted({mode for mode, _key in trace.told})
@@ -168,7 +181,7 @@ class Live:
 
     def _stop(self, finding: Finding, span: ReadableSpan) -> None:
         """Let the next model call of a run in a loop raise, where that was asked for."""
-        if finding.mode == LOOP and finding.level != INFO and span.context is not None:
+        if finding.mode == LOOP and span.context is not None:
             error = LoopDetected(
                 finding.title, {"count": finding.count, "spans": list(finding.evidence), **finding.data}
             )
