@@ -19,17 +19,19 @@ from tests.fakes.provider import Provider
 
 NUMBERS = itertools.count(1)
 LOOP = """
+import sys
 import nexus_otel
+user, version = sys.argv[1:]
 client = nexus_otel.NexusClient(agent_id="looper")
-for user, version in (("ann", "1.0"), ("bob", "1.1"), ("it's \\\\ 7", "1.1")):
-    with client.start_trace(metadata={"input": "go", "user_id": user, "agent_version": version, "environment": "test",
-                                      "rank": 7, "share": 0.5, "flag": True}) as trace:
-        for n in range(5):
-            with trace.start_span("llm-call", {"model": "m"}) as span:
-                span.end(output={"input_tokens": 100 + n, "output_tokens": 5})
-            with trace.start_span("tool-call", {"tool": "look", "input": {"key": "a"}}) as span:
-                span.end(output={"result": "nothing"})
+with client.start_trace(metadata={"input": "go", "user_id": user, "agent_version": version, "environment": "test",
+                                  "rank": 7, "share": 0.5, "flag": True}) as trace:
+    for n in range(5):
+        with trace.start_span("llm-call", {"model": "m"}) as span:
+            span.end(output={"input_tokens": 100 + n, "output_tokens": 5})
+        with trace.start_span("tool-call", {"tool": "look", "input": {"key": "a"}}) as span:
+            span.end(output={"result": "nothing"})
 """
+USERS = {"ann": "1.0", "bob": "1.1", "it's \\ 7": "1.1"}
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +42,15 @@ def clickhouse():
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A local store with the runs of the example, one of them killed by its tool's error, and of a loop."""
+    """A local store with the runs of the example, and those of an agent that loops."""
     folder = tmp_path_factory.mktemp("runs")
     with Provider() as provider:
         world = World.made(provider, folder, demo_script(9))
         assert world.run(LAUNCHER, PYTHON, EXAMPLE).code == 0
         world.load(demo_script(2))
         assert world.run(LAUNCHER, PYTHON, EXAMPLE, "--how", "stream").code == 0
-        assert world.run(PYTHON, world.write("agent.py", LOOP)).code == 0
+        for user, version in USERS.items():
+            assert world.run(PYTHON, world.write("agent.py", LOOP), user, version).code == 0
     return world.home
 
 
