@@ -99,7 +99,9 @@ def test_traces_lists_the_same(nexus, address, options):
     assert nexus("traces", "--store", address, *options) == here
 
 
-@pytest.mark.parametrize("options", [("--user", "nobody"), ("--status", "error"), ("--status", "open"), ("--git", "abcd")])
+@pytest.mark.parametrize(
+    "options", [("--user", "nobody"), ("--status", "error"), ("--status", "open"), ("--git", "abcd")]
+)
 def test_what_is_not_there_is_not_found(nexus, address, options):
     assert nexus("traces", *options)[0] == 1
     code, out, err = nexus("traces", "--store", address, *options)
