@@ -1,8 +1,8 @@
 """Many spans through the live processor: `python bench/live.py`.
 
-Agents that work, poll, fail and loop, many at a time, and some that never end; on the SDK's spans, made by hand with the
-facts that our instrumentation writes. Prints the rate, what a span costs with and without the processor (CPU time), and
-the process's memory on the way, which must not grow.
+Agents that work, poll, fail and loop, many at a time, and some that never end; on the SDK's spans, made by hand with
+the facts that our instrumentation writes. Prints the rate, what a span costs with and without the processor (CPU time),
+and the process's memory on the way, which must not grow.
 """
 
 from __future__ import annotations
