@@ -77,6 +77,7 @@ class Collector:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     config: Path = SHIPPED
+    more: str = ""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -116,7 +117,9 @@ class Collector:
             "service: {telemetry: {metrics: {level: none}}}\n"
         )
         given = {**clean(), "NEXUS_COLLECTOR_DATA": str(self.data), **self.environment}
-        command = [self.binary, "--config", self.config, "--config", override]
+        (self.folder / "more.yaml").write_text(self.more)
+        files = [self.config, override, *([self.folder / "more.yaml"] if self.more else [])]
+        command = [self.binary, *(part for file in files for part in ("--config", file))]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, env=given, cwd=self.folder, stdout=log, stderr=log)
         soon(self._is_ready)
