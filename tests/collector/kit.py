@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -76,7 +76,7 @@ class Collector:
     binary: Path
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
-    config: Path = SHIPPED
+    tiers: Sequence[Path] = ()
     more: str = ""
 
     def __post_init__(self) -> None:
@@ -118,7 +118,7 @@ class Collector:
         )
         given = {**clean(), "NEXUS_COLLECTOR_DATA": str(self.data), **self.environment}
         (self.folder / "more.yaml").write_text(self.more)
-        files = [self.config, override, *([self.folder / "more.yaml"] if self.more else [])]
+        files = [SHIPPED, *self.tiers, override, *([self.folder / "more.yaml"] if self.more else [])]
         command = [self.binary, *(part for file in files for part in ("--config", file))]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, env=given, cwd=self.folder, stdout=log, stderr=log)
