@@ -146,15 +146,15 @@ class Collector:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
 
-    def post(self, request: Any, signal_name: str = "traces") -> bool:
-        """Send a request over HTTP; return whether it was taken."""
+    def post(self, request: Any, timeout_s: float = 10) -> bool:
+        """Send spans over HTTP; return whether they were taken."""
         asked = urllib.request.Request(  # noqa: S310 - ours, on loopback
-            f"{self.url}/v1/{signal_name}",
+            f"{self.url}/v1/traces",
             data=request.SerializeToString(),
             headers={"content-type": "application/x-protobuf"},
         )
         try:
-            with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+            with urllib.request.urlopen(asked, timeout=timeout_s) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         except (OSError, urllib.error.HTTPError):
             return False
