@@ -40,7 +40,7 @@ def built(manifest: str = "manifest.yaml") -> Path:
     """Return the collector of a manifest, or the one that `OTELCOL` names; skip the test where there is none."""
     named = os.environ.get("OTELCOL")
     if named:
-        return Path(named)
+        return Path(shutil.which(named) or named).resolve()
     answer = subprocess.run([FOLDER / "build.sh", "--path", manifest], capture_output=True, text=True, check=True)
     path = Path(answer.stdout.strip())
     if not path.exists():
