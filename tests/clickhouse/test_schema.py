@@ -1,7 +1,4 @@
-"""The schema for ClickHouse, in ClickHouse's own engine: rows as the exporter inserts them, columns, views, what goes when.
-
-Optional: needs chdb, which is large (`pip install chdb`).
-"""
+"""The collector's schema in ClickHouse's own engine: what the exporter inserts, columns, views, and what goes when."""
 
 from __future__ import annotations
 
@@ -9,7 +6,8 @@ import json
 
 import pytest
 
-from tests.collector.kit import FOLDER
+from tests.collector.kit import FOLDER, QUICK, Collector, built, soon
+from tests.collector.made import Made, agent
 
 session = pytest.importorskip("chdb.session", reason="chdb is not installed")
 
@@ -89,3 +87,32 @@ def test_content_goes_before_facts_and_facts_before_the_end(store):
     old = found["old 20 DAY"]
     assert old["SpanAttributes"] == {"gen_ai.operation.name": "chat"}
     assert (old["Operation"], old["StatusMessage"], old["Events.Attributes"]) == ("chat", "", [])
+
+
+def test_what_a_real_collector_inserts_is_there(store, tmp_path):
+    from tests.clickhouse.inserting import Inserted
+
+    look = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "look", "nexus.tool.failed": True}
+    run = agent(
+        1500,
+        Made(
+            attributes={"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 1234}
+        ),
+        Made("execute_tool look", 30, failed=True, attributes=look, events=[{"exception.message": "text"}]),
+        gen_ai__agent__name="made",
+        nexus__keep="finding: tool_error",
+    )
+    with Inserted(store, tmp_path) as server:
+        more = "exporters: {clickhouse: {compress: none, sending_queue: {batch: {flush_timeout: 200ms}}}}"
+        given = {**QUICK, "NEXUS_CLICKHOUSE": server.url}
+        tiers = [FOLDER / "clickhouse.yaml"]
+        with Collector(built("manifest-full.yaml"), tmp_path / "c", given, tiers=tiers, more=more) as collector:
+            assert collector.post(run.request())
+            soon(lambda: server.inserts)
+    (found,) = ask(store, f"SELECT * FROM otel.runs WHERE TraceId = '{run.trace_id}'")
+    numbers = {name: int(found[name]) for name in ("Steps", "ToolCalls", "ToolErrors", "Input", "Nanoseconds")}
+    assert numbers == {"Steps": 1, "ToolCalls": 1, "ToolErrors": 1, "Input": 1234, "Nanoseconds": 1_500_000_000}
+    assert (found["Agent"], found["Kept"], found["Service"]) == ("made", "finding: tool_error", "made")
+    (tool,) = ask(store, f"SELECT * FROM otel.spans WHERE TraceId = '{run.trace_id}' AND ToolName = 'look'")
+    assert (tool["StatusCode"], tool["ToolFailed"]) == ("Error", True)
+    assert tool["Events.Attributes"] == [{"exception.message": "text"}]
