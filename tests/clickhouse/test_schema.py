@@ -109,10 +109,11 @@ def test_what_a_real_collector_inserts_is_there(store, tmp_path):
         with Collector(built("manifest-full.yaml"), tmp_path / "c", given, tiers=tiers, more=more) as collector:
             assert collector.post(run.request())
             soon(lambda: server.inserts)
-    (found,) = ask(store, f"SELECT * FROM otel.runs WHERE TraceId = '{run.trace_id}'")
+    (found,) = [row for row in ask(store, "SELECT * FROM otel.runs") if row["TraceId"] == run.trace_id]
     numbers = {name: int(found[name]) for name in ("Steps", "ToolCalls", "ToolErrors", "Input", "Nanoseconds")}
     assert numbers == {"Steps": 1, "ToolCalls": 1, "ToolErrors": 1, "Input": 1234, "Nanoseconds": 1_500_000_000}
     assert (found["Agent"], found["Kept"], found["Service"]) == ("made", "finding: tool_error", "made")
-    (tool,) = ask(store, f"SELECT * FROM otel.spans WHERE TraceId = '{run.trace_id}' AND ToolName = 'look'")
+    spans = [row for row in ask(store, "SELECT * FROM otel.spans") if row["TraceId"] == run.trace_id]
+    (tool,) = [row for row in spans if row["ToolName"] == "look"]
     assert (tool["StatusCode"], tool["ToolFailed"]) == ("Error", True)
     assert tool["Events.Attributes"] == [{"exception.message": "text"}]
