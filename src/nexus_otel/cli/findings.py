@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from nexus_otel import config, semconv
 from nexus_otel.cli.runs import Run
+from nexus_otel.cli.store import say
 from nexus_otel.detect import Baselines, examine
 from nexus_otel.detect.model import INFO, LEVELS, MODES, Finding, SpanView
+from nexus_otel.detect.thresholds import changed
 from nexus_otel.export.read import StoredSpan
 from nexus_otel.processors import detecting
 
@@ -55,6 +57,8 @@ def limit_of(run: Run) -> int | None:
 @lru_cache(1)
 def _given(settings: config.Settings, home: Path) -> dict[str, Any]:
     """Return what the detectors are given: as the settings say, with what earlier runs took, which is only read."""
+    for line in changed(dict(settings.thresholds))[1]:
+        say(f"NEXUS_THRESHOLDS: {line}")
     return {
         "thresholds": detecting.thresholds(settings),
         "limits": detecting.limits(settings),

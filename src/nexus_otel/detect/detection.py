@@ -36,6 +36,7 @@ class Detection:
 
     def __init__(self, detectors: Sequence[Detector], broken: Callable[[str, Exception], None] | None = None) -> None:
         self._detectors = detectors
+        self._asked_each = [(detector.mode, detector.seen) for detector in detectors]
         self._broken = broken
         self._runs: OrderedDict[str, _Followed] = OrderedDict()
         self.forgotten = 0
@@ -57,15 +58,20 @@ class Detection:
         run.view.last_ns = max(run.view.last_ns, span.end_ns)
         agent = run.agent_of(span)
         if span.operation in MODEL:
-            self._guarded("offered", partial(_read_model_call, span, agent, run.view))
+            try:
+                _read_model_call(span, agent, run.view)
+            except Exception as error:  # noqa: BLE001 - as below
+                self._skip("offered", error)
         elif span.operation == EXECUTE_TOOL:
             tool_ended(agent)
         found: list[Finding] = []
-        for detector in self._detectors:
+        view = run.view
+        for mode, seen in self._asked_each:
             try:
-                found.extend(detector.seen(span, agent, run.view))
+                if new := seen(span, agent, view):
+                    found.extend(new)
             except Exception as error:  # noqa: BLE001 - a span may be anything: the next one is read all the same
-                self._skip(detector.mode, error)
+                self._skip(mode, error)
         if not run.closes(span):
             return _kept(run.view, found)
         del self._runs[span.trace_id]
@@ -125,7 +131,9 @@ class Detection:
     def _name(self, span: SpanView) -> None:
         """Give a span's attributes the names of the conventions."""
         try:
-            span.attributes = normalised(span.attributes)
+            attributes = normalised(span.attributes)
+            if attributes is not span.attributes:
+                span.rename(attributes)
         except Exception as error:  # noqa: BLE001 - as below
             self._skip("names", error)
 

@@ -52,11 +52,19 @@ class SpanView:
     events: Sequence[tuple[str, int, Mapping[str, Any]]] = ()
     resource: Mapping[str, Any] = field(default_factory=dict)
     facts: Any = None
+    _operation: str | None = None
 
     @property
     def operation(self) -> str:
         """The GenAI operation; empty for any other span."""
-        return str(self.attributes.get(semconv.OPERATION, ""))
+        found = self._operation
+        if found is None:
+            found = self._operation = str(self.attributes.get(semconv.OPERATION, ""))
+        return found
+
+    def rename(self, attributes: Mapping[str, Any]) -> None:
+        """Take the same attributes under other names."""
+        self.attributes, self._operation = attributes, None
 
     @property
     def tool(self) -> str:

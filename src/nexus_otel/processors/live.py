@@ -45,13 +45,13 @@ class _Trace:
 
     Attributes:
         root: The span of its first run.
-        open: Its open spans, weakly: a finding in a span of somebody else is told on the nearest above.
+        open: Its open spans, weakly, with their views: a finding in somebody else's is told on the nearest above.
         told: The level and the stage at which each finding was told last.
         waiting: Findings of level info, with agent and version: told outside when they rise or the trace ends.
     """
 
     root: Any = None
-    open: dict[int, weakref.ref[Any]] = field(default_factory=dict)
+    open: dict[int, tuple[weakref.ref[Any], SpanView]] = field(default_factory=dict)
     told: dict[Any, tuple[int, float]] = field(default_factory=dict)
     waiting: dict[Any, tuple[Finding, str | None, str | None]] = field(default_factory=dict)
 
@@ -96,10 +96,11 @@ class Live:
                 trace = self._traces[context.trace_id] = _Trace()
                 if len(self._traces) > _MOST_TRACES:
                     self._traces.popitem(last=False)
-            trace.open[context.span_id] = weakref.ref(span)
+            here, view = weakref.ref(span), _begun(span)
+            trace.open[context.span_id] = here, view
             if trace.root is None and is_genai:
-                trace.root = weakref.ref(span)
-            self._detection.begins(_view(span, 0))
+                trace.root = here
+            self._detection.begins(view)
 
     def look(self, span: Any, end_ns: int | None) -> None:
         """Look at a span of ours that is about to end."""
@@ -128,10 +129,12 @@ class Live:
     def _ends(self, span: ReadableSpan, end_ns: int, target: Any) -> None:
         context = span.context
         trace = self._traces.get(context.trace_id) if context is not None else None
-        if trace is None:
+        if context is None or trace is None:
             return
+        begun = trace.open.get(context.span_id)
+        view = _ended(begun[1], span, end_ns) if begun is not None else _view(span, end_ns)
         with self._lock:
-            found = self._detection.ends(_view(span, end_ns))
+            found = self._detection.ends(view)
         for finding in found:
             self._tell(trace, finding, target, span)
 
@@ -140,8 +143,8 @@ class Live:
         parent = span.parent
         trace = self._traces.get(parent.trace_id) if parent is not None else None
         while trace is not None and parent is not None:
-            reference = trace.open.get(parent.span_id)
-            found = reference() if reference is not None else None
+            held = trace.open.get(parent.span_id)
+            found = held[0]() if held is not None else None
             if found is not None and found.is_recording():
                 return found
             parent = getattr(found, "parent", None)
@@ -240,6 +243,10 @@ def _attributes(span: ReadableSpan) -> Mapping[str, Any]:
 
 
 def _view(span: ReadableSpan, end_ns: int) -> SpanView:
+    return _ended(_begun(span), span, end_ns)
+
+
+def _begun(span: ReadableSpan) -> SpanView:
     context, parent = span.context, span.parent
     return SpanView(
         trace_id=format_trace_id(context.trace_id) if context is not None else "",
@@ -247,10 +254,18 @@ def _view(span: ReadableSpan, end_ns: int) -> SpanView:
         parent_id=format_span_id(parent.span_id) if parent is not None and not parent.is_remote else "",
         name=span.name,
         start_ns=span.start_time or 0,
-        end_ns=end_ns,
+        end_ns=0,
         attributes=_attributes(span),
-        failed=span.status.status_code is StatusCode.ERROR,
-        message=span.status.description or "",
-        events=[(event.name, event.timestamp, event.attributes or {}) for event in span.events] if end_ns else (),
         resource=span.resource.attributes,
     )
+
+
+def _ended(view: SpanView, span: ReadableSpan, end_ns: int) -> SpanView:
+    """Return the view of a span that has begun with what is known at its end."""
+    status = span.status
+    view.name, view.end_ns, view.attributes = span.name, end_ns, _attributes(span)
+    view.failed, view.message = status.status_code is StatusCode.ERROR, status.description or ""
+    held = getattr(span, "_events", None)
+    if held is None or len(held):
+        view.events = [(event.name, event.timestamp, event.attributes or {}) for event in span.events]
+    return view

@@ -1,0 +1,11 @@
+"""Agents that fail in each way, run as a person runs them."""
+
+from tests.findings.failing import Framework
+from tests.findings.suite import *  # noqa: F403
+from tests.frameworks.crewai.crewai_cases import asks, says
+
+FRAMEWORK = Framework(
+    "on_crewai.py",
+    asks=lambda tool, given, usage: asks(tool, usage, **given),
+    says=lambda usage: [says("It is done.", usage)],
+)
