@@ -109,7 +109,10 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Fault:
-    """What the collector does: from when on and for how long, in seconds from the start; limits hold throughout."""
+    """What the collector does: from when on and for how long, in seconds; limits hold throughout.
+
+    One that begins with the program lasts so long from the first request on.
+    """
 
     behaviour: str = "ok"
     begins_s: float = 0.0
@@ -138,6 +141,7 @@ class Row:
     """What became of it.
 
     Attributes:
+        failed: How many requests met the fault.
         worst_ms: The longest that the program waited for a span.
         resident_mb: The most that it held.
         exit_s: From its last line to its end.
@@ -151,6 +155,7 @@ class Row:
     arrived: int
     duplicates: int
     requests: int
+    failed: int
     worst_ms: float
     resident_mb: float
     exit_s: float
@@ -181,7 +186,7 @@ def measured(load: Load, fault: Fault, protocol: str, folder: Path, **env: str) 
         worst, resident, leaving = map(float, done.stdout.split()[-3:])
         return Row(
             done.returncode, done.stderr, load.expected, len(names), sum(names.values()) - len(names),
-            len(receiver.bodies), worst * 1e3, resident, ended - leaving, max(map(len, sent_as.values()), default=0), flush.returncode,
+            len(receiver.bodies), sum(body.behaviour != "ok" for body in receiver.bodies), worst * 1e3, resident, ended - leaving, max(map(len, sent_as.values()), default=0), flush.returncode,
         )  # fmt: skip
 
 
@@ -205,6 +210,8 @@ def _ran(load: Load, fault: Fault, folder: Path, env: dict[str, str], receiver: 
 def _fail(fault: Fault, receiver: Receiver, ended: threading.Event) -> None:
     ended.wait(fault.begins_s)
     receiver.retry_after, receiver.behaviour = fault.retry_after, fault.behaviour
+    while not fault.begins_s and not receiver.bodies and not ended.wait(0.01):
+        pass
     ended.wait(fault.lasts_s)
     receiver.retry_after, receiver.behaviour = None, "ok"
 
