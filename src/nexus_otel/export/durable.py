@@ -90,7 +90,7 @@ def _address(exporter: Any) -> str | None:
     if not isinstance(found, str) or not found:
         return None
     if "://" not in found:  # gRPC's
-        return f"{'http' if getattr(exporter, '_insecure', False) else 'https'}://{found}"
+        return f"{'http' if getattr(exporter, '_credentials', None) is None else 'https'}://{found}"
     parts = urlsplit(found)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
