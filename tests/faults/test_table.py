@@ -9,10 +9,10 @@ from tests.e2e.kit import together
 from tests.faults.table import Fault, Load, bare_mb, in_folder, measured
 
 BOTH = ("http/protobuf", "grpc")
-EXIT_S = 1 + 0.8
+EXIT_S = 1 + 1.5
 """What the exit may take: the setting, and what an interpreter takes on a busy machine."""
-WAITED_MS = 400
-"""Less than any fault lasts, more than a busy machine takes a thread away for."""
+WAITED_MS = 900
+"""Less than a request that hangs takes, more than a busy machine takes a thread away for."""
 STEADY = Load(900, 600)
 FAULTS = {
     "refuse": Fault("refuse", 0, 0.3),
