@@ -96,9 +96,9 @@ GROUP BY TraceId;
 -- content where that has gone.
 CREATE VIEW IF NOT EXISTS otel.spans AS
 SELECT
-    Timestamp, TraceId, SpanId, ParentSpanId, SpanName, SpanKind, ServiceName, ScopeName, ScopeVersion, Duration,
+    Timestamp, TraceId, SpanId, ParentSpanId, TraceState, SpanName, SpanKind, ServiceName, ScopeName, ScopeVersion, Duration,
     StatusCode, StatusMessage, ResourceAttributes, if(empty(SpanAttributes), Facts, SpanAttributes) AS SpanAttributes,
-    Events.Timestamp, Events.Name, Events.Attributes, Links.TraceId, Links.SpanId, Links.Attributes,
+    Events.Timestamp, Events.Name, Events.Attributes, Links.TraceId, Links.SpanId, Links.TraceState, Links.Attributes,
     Operation, AgentName, ProviderName, Model, ToolName, ToolCallId, ArgumentsHash, ResultHash, ConversationId,
     InputTokens, OutputTokens, ErrorType, ToolFailed, Keep
 FROM otel.otel_traces

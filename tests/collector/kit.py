@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -40,7 +40,7 @@ def built(manifest: str = "manifest.yaml") -> Path:
     """Return the collector of a manifest, or the one that `OTELCOL` names; skip the test where there is none."""
     named = os.environ.get("OTELCOL")
     if named:
-        return Path(named)
+        return Path(shutil.which(named) or named).resolve()
     answer = subprocess.run([FOLDER / "build.sh", "--path", manifest], capture_output=True, text=True, check=True)
     path = Path(answer.stdout.strip())
     if not path.exists():
@@ -76,7 +76,8 @@ class Collector:
     binary: Path
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
-    config: Path = SHIPPED
+    tiers: Sequence[Path] = ()
+    more: str = ""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -116,7 +117,9 @@ class Collector:
             "service: {telemetry: {metrics: {level: none}}}\n"
         )
         given = {**clean(), "NEXUS_COLLECTOR_DATA": str(self.data), **self.environment}
-        command = [self.binary, "--config", self.config, "--config", override]
+        (self.folder / "more.yaml").write_text(self.more)
+        files = [SHIPPED, *self.tiers, override, *([self.folder / "more.yaml"] if self.more else [])]
+        command = [self.binary, *(part for file in files for part in ("--config", file))]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, env=given, cwd=self.folder, stdout=log, stderr=log)
         soon(self._is_ready)
@@ -143,15 +146,15 @@ class Collector:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
 
-    def post(self, request: Any, signal_name: str = "traces") -> bool:
-        """Send a request over HTTP; return whether it was taken."""
+    def post(self, request: Any, timeout_s: float = 10) -> bool:
+        """Send spans over HTTP; return whether they were taken."""
         asked = urllib.request.Request(  # noqa: S310 - ours, on loopback
-            f"{self.url}/v1/{signal_name}",
+            f"{self.url}/v1/traces",
             data=request.SerializeToString(),
             headers={"content-type": "application/x-protobuf"},
         )
         try:
-            with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+            with urllib.request.urlopen(asked, timeout=timeout_s) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         except (OSError, urllib.error.HTTPError):
             return False

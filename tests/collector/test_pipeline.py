@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack
 
 import pytest
-from google.protobuf import json_format
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from tests.collector.kit import QUICK, Collector, built, soon
@@ -14,7 +14,7 @@ from tests.collector.made import Made, agent
 from tests.e2e.kit import EXAMPLE, LAUNCHER, PYTHON, SPAN_ONLY
 from tests.fakes import telemetry
 from tests.fakes.otlp import Receiver
-from tests.fakes.provider import BAD_KEY, demo_script
+from tests.fakes.provider import BAD_KEY, Reply, demo_script
 
 KEY = "sk-" + "a1B2c3D4" * 4
 ADDRESS = "someone@example.org"
@@ -50,13 +50,20 @@ def arrived(collector, run):
 
 
 def metrics(collector):
-    path = collector.data / "metrics.jsonl"
-    lines = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
+    requests = lines(collector, "metrics.jsonl", ExportMetricsServiceRequest)
+    return [metric for request in requests for metric in telemetry.metrics(request)]
+
+
+def logs(collector):
     return [
-        metric
-        for line in lines
-        for metric in telemetry.metrics(json_format.ParseDict(json.loads(line), ExportMetricsServiceRequest()))
+        one for request in lines(collector, "logs.jsonl", ExportLogsServiceRequest) for one in telemetry.logs(request)
     ]
+
+
+def lines(collector, name, kind):
+    path = collector.data / name
+    whole = path.read_text("utf-8").rpartition("\n")[0].splitlines() if path.exists() else []
+    return [telemetry.from_json(line, kind) for line in whole]
 
 
 # -- what is kept ------------------------------------------------------------------------------------------------------
@@ -171,10 +178,11 @@ def test_what_is_too_long_is_cut(collector):
 
 def traced(world, collector, protocol="http/protobuf", **more):
     endpoint = collector.grpc_url if protocol == "grpc" else collector.url
-    return world.run(
-        LAUNCHER, PYTHON, EXAMPLE, **SPAN_ONLY, NEXUS_EXPORT="local,otlp", NEXUS_EXIT_TIMEOUT_S="10",
-        OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_EXPORTER_OTLP_PROTOCOL=protocol, **more,
-    )  # fmt: skip
+    given = {
+        **SPAN_ONLY, "NEXUS_EXPORT": "local,otlp", "NEXUS_EXIT_TIMEOUT_S": "10",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+    }  # fmt: skip
+    return world.run(LAUNCHER, PYTHON, EXAMPLE, **{**given, **more})
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "http/json", "grpc"])
@@ -196,6 +204,26 @@ def test_the_example_arrives_as_it_was_stored_and_is_diagnosed(world, collector,
     assert world.nexus("traces", str(path)).out == world.nexus("traces").out
     assert "they do the same" in world.nexus("compare", str(path), str(path)).out
     assert world.nexus("show", "--store", str(path)).out == world.nexus("show").out
+
+
+def test_its_logs_and_metrics_arrive_too(world, collector):
+    steps = demo_script(2)
+    world.load([Reply(f"Ask {ADDRESS}.", tools=steps[0].tools), *steps[1:]])
+    done = traced(
+        world, collector, OTEL_SERVICE_NAME="logging", OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT="true",
+        OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT="SPAN_AND_EVENT",
+    )  # fmt: skip
+    assert (done.code, done.err) == (0, "")
+
+    def arrived():
+        found = [one for one in logs(collector) if one.resource["service.name"] == "logging"]
+        return found if len(found) >= 3 else None
+
+    found = soon(arrived)
+    assert {one.name for one in found} >= {"gen_ai.client.inference.operation.details"}
+    assert any("Ask ****." in repr(one.attributes) for one in found)
+    assert ADDRESS not in repr(found)
+    soon(lambda: any(one.name == "gen_ai.client.inference.duration" for one in metrics(collector)))
 
 
 def verdict(text):

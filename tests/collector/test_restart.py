@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 
@@ -18,11 +19,11 @@ def make(tmp_path, receiver):
     """Makes a collector whose only output is the backend."""
     running = []
 
-    def make(**environment):
+    def make(more="", **environment):
         given = {
             **QUICK, "NEXUS_COLLECTOR_BACKEND": receiver.url, "NEXUS_COLLECTOR_TRACES": "[otlp_http]", **environment
         }  # fmt: skip
-        running.append(Collector(built(), tmp_path / "collector", given))
+        running.append(Collector(built(), tmp_path / "collector", given, more=more))
         return running[0].start()
 
     yield make
@@ -103,6 +104,19 @@ def test_without_sampling_all_that_was_taken_is_delivered(make, receiver, how):
     receiver.behaviour = "ok"
     collector.start()
     soon(lambda: set(taken) <= traces(receiver))
+
+
+def test_a_full_queue_takes_no_more_and_loses_nothing(make, receiver):
+    receiver.behaviour = "503"
+    small = "queue_size: 40000, batch: {min_size: 2000, max_size: 10000}"
+    collector = make(f"exporters: {{otlp_http: {{sending_queue: {{{small}}}}}}}", NEXUS_COLLECTOR_SAMPLING="[]")
+    runs = [agent(20, Made(attributes={"big": "x" * 2_000})) for _ in range(60)]
+    taken = list(itertools.takewhile(lambda run: collector.post(run.request(), timeout_s=2), runs))
+    assert 5 < len(taken) < len(runs)
+    receiver.behaviour = "ok"
+    left = [run for run in runs if run not in taken]
+    assert all(collector.post(run.request()) for run in left)
+    soon(lambda: {run.trace_id for run in runs} <= traces(receiver))
 
 
 def test_what_was_not_taken_comes_from_the_spool(make, receiver, world):

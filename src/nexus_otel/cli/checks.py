@@ -12,11 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from nexus_otel import config
 from nexus_otel._environ import variables
 from nexus_otel._guard import quietly
+
+if TYPE_CHECKING:
+    from nexus_otel.export.destinations import Destination
 
 ANSWER_S: Final = 2.0
 _PROBE_S: Final = 60.0
@@ -179,18 +182,25 @@ def goes() -> list[str]:
 
 
 def destinations() -> list[Facts]:
-    """Return the destinations of this environment, and what each answers to an empty request.
+    """Return the destinations of this environment, what each answers to an empty request, and why it takes none.
 
     Raises:
         SettingError: A variable has none of its values.
     """
     from nexus_otel.bootstrap.plan import own_plan
+
+    return [_asked(one) for one in own_plan(config.current()).destinations]
+
+
+def _asked(one: Destination) -> Facts:
+    from nexus_otel.cli.reach import cause
     from nexus_otel.export.answer import Outcome
     from nexus_otel.export.transport import Transport
 
-    found = []
-    for one in own_plan(config.current()).destinations:
-        answer = Transport(one).post(b"", ANSWER_S)
-        fine = answer.outcome is Outcome.DELIVERED
-        found.append({"signal": one.signal, "endpoint": one.endpoint, "answers": fine, "answer": answer.what})
-    return found
+    answer = Transport(one).post(b"", ANSWER_S)
+    fine = answer.outcome is Outcome.DELIVERED
+    found: Facts = {"signal": one.signal, "endpoint": one.endpoint, "answers": fine, "answer": answer.what}
+    if fine:
+        return found
+    why = cause(one, answer)
+    return {**found, "cause": why.kind, "why": why.what, "do": why.remedy}
