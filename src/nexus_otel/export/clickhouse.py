@@ -194,15 +194,17 @@ class Conditions:
 
     def have(self, names: Iterable[str], value: str, columns: Iterable[str] = ()) -> None:
         """Only traces with a value in one of the attributes of a span or its resource, or in one of the columns."""
-        maps = ("SpanAttributes", "ResourceAttributes")
-        texts = [f"{of}[{self._param(name)}]" for name in names for of in maps] + list(columns)
-        self._have(" OR ".join(self._is(text, value) for text in texts))
+        self._have(" OR ".join(self._is(text, value) for text in self._texts(names, columns)))
 
-    def begin(self, name: str, beginning: str) -> None:
-        """Only traces with an attribute that begins so."""
-        key, value = self._param(name), self._param(beginning)
+    def begin(self, names: Iterable[str], beginnings: Sequence[str], columns: Iterable[str] = ()) -> None:
+        """Only traces in which one of these begins so."""
+        params = [self._param(one) for one in beginnings]
+        texts = self._texts(names, columns)
+        self._have(" OR ".join(f"startsWith({text}, {param})" for text in texts for param in params))
+
+    def _texts(self, names: Iterable[str], columns: Iterable[str]) -> list[str]:
         maps = ("SpanAttributes", "ResourceAttributes")
-        self._have(" OR ".join(f"startsWith({of}[{key}], {value})" for of in maps))
+        return [f"{of}[{self._param(name)}]" for name in names for of in maps] + list(columns)
 
     def __str__(self) -> str:
         return " AND ".join(self._where)
