@@ -174,6 +174,12 @@ def test_nobody_there(nexus, command):
     assert "no answer" in refused(nexus(command, "--store", f"clickhouse://u:{secret}@127.0.0.1:1/otel"))
 
 
+def test_a_password_in_the_environment(nexus, address, monkeypatch):
+    monkeypatch.setenv("CLICKHOUSE_PASSWORD", PASSWORD)
+    here = nexus("traces")
+    assert nexus("traces", "--store", address.replace(f":{quote(PASSWORD, '')}", "")) == here
+
+
 def test_a_wrong_password(nexus, address):
     assert "not let in" in refused(nexus("traces", "--store", address.replace(quote(PASSWORD, ""), "other")))
 

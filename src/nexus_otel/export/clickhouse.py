@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 import orjson
 
 from nexus_otel import semconv
+from nexus_otel._environ import variables
 from nexus_otel.config import NexusError
 from nexus_otel.export.read import StoredEvent, StoredLink, StoredSpan
 
@@ -63,6 +64,8 @@ class Address:
     def of(cls, text: str) -> Address:
         """Read `clickhouse://user:password@host:port/database?table=otel_traces`.
 
+        Without a password there, that of `CLICKHOUSE_PASSWORD` is taken, which no list of processes shows.
+
         Raises:
             UnreachableError: It is no such address.
         """
@@ -76,7 +79,8 @@ class Address:
             raise UnreachableError(
                 f"--store {shown(text)}: expected a file, a folder, or clickhouse://user@host:8123/database?table={_TABLE}"
             )
-        user, password = unquote(parts.username or "default"), unquote(parts.password or "")
+        user = unquote(parts.username or "default")
+        password = unquote(parts.password) if parts.password else variables().get("CLICKHOUSE_PASSWORD", "")
         return cls(parts.hostname, port, user, password, database, table, secure)
 
     def __str__(self) -> str:
