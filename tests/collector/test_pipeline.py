@@ -201,6 +201,9 @@ def test_the_example_arrives_as_it_was_stored_and_is_diagnosed(world, collector,
     assert there.code == 0, there.err
     assert "tool_error" in there.out
     assert verdict(there.out) == verdict(here.out)
+    assert world.nexus("traces", str(path)).out == world.nexus("traces").out
+    assert "they do the same" in world.nexus("compare", str(path), str(path)).out
+    assert world.nexus("show", "--store", str(path)).out == world.nexus("show").out
 
 
 def test_its_logs_and_metrics_arrive_too(world, collector):

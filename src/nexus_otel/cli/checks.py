@@ -138,7 +138,7 @@ def store() -> Facts:
     """Return what the local store holds, and what waits in it for whom."""
     from nexus_otel.export.places import is_remote, store_folders
     from nexus_otel.export.segment import is_orphan, read_header, segments
-    from nexus_otel.export.shipment import SegmentSource
+    from nexus_otel.export.shipment import Seen, SegmentSource
 
     home = config.home()
     paths = [path for folder in store_folders(home) for path in segments(folder)]
@@ -148,7 +148,7 @@ def store() -> Facts:
         if header is None or not header.targets or not quietly(is_orphan, path, header.owner):
             continue
         for target in header.targets:
-            left = quietly(SegmentSource(path, header, target, {}, live=False).count) or 0
+            left = quietly(SegmentSource(path, header, target, Seen(), live=False).count) or 0
             waiting.update({target.endpoint: left} if left else {})
     sizes = [found.st_size for path in paths if (found := quietly(path.stat)) is not None]
     return {
