@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nexus_otel import semconv
-from nexus_otel.cli.filters import Wanted
+from nexus_otel.cli.filters import NAMED, Wanted
 from nexus_otel.cli.findings import findings_of, told
 from nexus_otel.cli.runs import AmbiguousError, NothingFoundError, Run, has_failed, is_model_call, is_tool_call
 from nexus_otel.cli.sources import Source, is_file, one_run, opened
@@ -187,7 +187,8 @@ def compare_sets(by: str, since_ns: int, names: Sequence[str], store: str | None
     """
     value_of = _reader(by)
     sets: dict[str, _Set] = {}
-    for run in opened(store).each(Wanted(earliest_ns=since_ns)):
+    wanted = Wanted(earliest_ns=since_ns, hint=(_BY[by] or NAMED[by], tuple(names)))
+    for run in opened(store).each(wanted):
         name = value_of(run)
         if name is not None and (not names or any(name.startswith(wanted) for wanted in names)):
             sets.setdefault(name, _Set(name)).add(run)
