@@ -85,8 +85,8 @@ def _watch(program: int, told: int | None, environment: Mapping[str, str]) -> No
     with suppress(OSError):  # a folder that is deleted
         folder = os.getcwd()
     _let_go(told)
-    _rename()
     os.chdir("/")
+    _rename()
     if told is not None:
         ended = select.poll()
         ended.register(told, select.POLLIN)
@@ -121,13 +121,13 @@ def _let_go(told: int | None) -> None:
 def _rename() -> None:
     """Take another name in the list of processes: who looks for the program by its command line means the program."""
     with suppress(OSError, ValueError, IndexError):
-        with open("/proc/self/comm", "wb") as file:
-            file.write(_NAME)
         with open("/proc/self/stat", "rb") as file:
             start, end = map(int, file.read().rpartition(b")")[2].split()[_ARGUMENTS])
         with open("/proc/self/mem", "r+b", buffering=0) as memory:
             memory.seek(start)
             memory.write(_NAME[: end - start - 1].ljust(end - start, b"\0"))
+        with open("/proc/self/comm", "wb") as file:
+            file.write(_NAME)
 
 
 def _wait(program: int) -> None:
