@@ -159,4 +159,6 @@ def test_no_child_loses_a_span_or_sends_one_of_another(children, name, protocol)
     row = children[name, protocol]
     assert row.code == 0
     assert not re.search("nexus", row.said)
-    assert (row.lost, row.duplicates, row.identities, row.flushed) == (0, 0, 1, 0)
+    assert (row.lost, row.identities, row.flushed) == (0, 1, 0)
+    if name in {"fork + sys.exit", "spawn"}:  # the others may die between the answer and the acknowledgement on disk
+        assert row.duplicates == 0
