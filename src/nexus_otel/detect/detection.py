@@ -28,16 +28,23 @@ class Detection:
     Args:
         detectors: In the order in which they are asked.
         broken: Told of an exception of a detector, with the detector's mode: it goes on with the next span.
+        forgot: Told of a run that is given up unfinished, by its trace.
 
     Attributes:
         forgotten: How many runs were given up unfinished.
         skipped: How many spans a detector could not read.
     """
 
-    def __init__(self, detectors: Sequence[Detector], broken: Callable[[str, Exception], None] | None = None) -> None:
+    def __init__(
+        self,
+        detectors: Sequence[Detector],
+        broken: Callable[[str, Exception], None] | None = None,
+        forgot: Callable[[str], None] | None = None,
+    ) -> None:
         self._detectors = detectors
         self._asked_each = [(detector.mode, detector.seen) for detector in detectors]
         self._broken = broken
+        self._forgot = forgot
         self._runs: OrderedDict[str, _Followed] = OrderedDict()
         self.forgotten = 0
         self.skipped = 0
@@ -116,6 +123,8 @@ class Detection:
                 return
             del self._runs[trace_id]
             self.forgotten += 1
+            if self._forgot is not None:
+                self._forgot(trace_id)
 
     def _asked(self, mode: str, ask: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
         found: list[Finding] = []

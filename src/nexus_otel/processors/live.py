@@ -21,7 +21,7 @@ from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 from nexus_otel import config, semconv
 from nexus_otel._guard import guard, new_lock, report
 from nexus_otel.detect.all import detectors
-from nexus_otel.detect.detection import Detection
+from nexus_otel.detect.detection import MAX_OPEN, Detection
 from nexus_otel.detect.model import INFO, LEVELS, LOOP, Finding, SpanView
 from nexus_otel.engine.limits import LoopDetected, stopped
 from nexus_otel.genai.ending import looks
@@ -45,13 +45,14 @@ class _Trace:
 
     Attributes:
         root: The span of its first run.
-        open: Its open spans, weakly: a finding in a span of somebody else is told on the nearest above.
+        open: Its open spans, weakly, with what the detectors saw as each began: a finding in a span that has ended
+            is told on the nearest above.
         told: The level and the stage at which each finding was told last.
         waiting: Findings of level info, with agent and version: told outside when they rise or the trace ends.
     """
 
     root: Any = None
-    open: dict[int, weakref.ref[Any]] = field(default_factory=dict)
+    open: dict[int, tuple[weakref.ref[Any], SpanView]] = field(default_factory=dict)
     told: dict[Any, tuple[int, float]] = field(default_factory=dict)
     waiting: dict[Any, tuple[Finding, str | None, str | None]] = field(default_factory=dict)
 
@@ -74,8 +75,13 @@ class Live:
             settings = config.current()
             self._history = History(self._lock)
             asked = detectors(detecting.thresholds(settings), detecting.limits(settings), self._history.baselines)
-            self._following = Detection(asked, lambda mode, error: report(f"looking for {mode}", error))
+            self._following = Detection(
+                asked, lambda mode, error: report(f"looking for {mode}", error), forgot=self._forget
+            )
         return self._following
+
+    def _forget(self, trace_id: str) -> None:
+        self._traces.pop(int(trace_id, 16), None)
 
     def close(self) -> None:
         """Keep how long steps took, for the next process."""
@@ -96,15 +102,17 @@ class Live:
                 trace = self._traces[context.trace_id] = _Trace()
                 if len(self._traces) > _MOST_TRACES:
                     self._traces.popitem(last=False)
-            trace.open[context.span_id] = weakref.ref(span)
+            view = _view(span)
+            if len(trace.open) < MAX_OPEN:
+                trace.open[context.span_id] = weakref.ref(span), view
             if trace.root is None and is_genai:
                 trace.root = weakref.ref(span)
-            self._detection.begins(_view(span, 0))
+            self._detection.begins(view)
 
     def look(self, span: Any, end_ns: int | None) -> None:
         """Look at a span of ours that is about to end."""
         if isinstance(span, Span) and span.is_recording():
-            self._ends(span, end_ns or time.time_ns(), span)
+            self._ends(span, end_ns or time.time_ns(), told_on_it=True)
 
     def ended(self, span: ReadableSpan) -> None:
         """Take a span that has ended: of others, it is looked at now."""
@@ -112,7 +120,7 @@ class Live:
         if context is None or context.trace_id not in self._traces:
             return
         if scope is None or not scope.name.startswith(_OURS):
-            self._ends(span, span.end_time or time.time_ns(), self._above(span))
+            self._ends(span, span.end_time or time.time_ns(), told_on_it=False)
         with self._lock:
             trace = self._traces.get(context.trace_id)
             if trace is not None:
@@ -125,23 +133,26 @@ class Live:
             for waiting in trace.waiting.values():
                 tell(*waiting, self.callbacks)
 
-    def _ends(self, span: ReadableSpan, end_ns: int, target: Any) -> None:
+    def _ends(self, span: ReadableSpan, end_ns: int, *, told_on_it: bool) -> None:
         context = span.context
         trace = self._traces.get(context.trace_id) if context is not None else None
-        if trace is None:
+        if trace is None or context is None:
             return
         with self._lock:
-            found = self._detection.ends(_view(span, end_ns))
+            begun = trace.open.get(context.span_id)
+            view = _ended(begun[1] if begun is not None else _view(span), span, end_ns)
+            found = self._detection.ends(view)
         for finding in found:
-            self._tell(trace, finding, target, span)
+            here = told_on_it and (finding.span_id == view.span_id or not view.parent_id)
+            self._tell(trace, finding, span if here else self._above(span), span)
 
     def _above(self, span: ReadableSpan) -> Any:
         """Return the nearest span above one that is open."""
         parent = span.parent
         trace = self._traces.get(parent.trace_id) if parent is not None else None
         while trace is not None and parent is not None:
-            reference = trace.open.get(parent.span_id)
-            found = reference() if reference is not None else None
+            begun = trace.open.get(parent.span_id)
+            found = begun[0]() if begun is not None else None
             if found is not None and found.is_recording():
                 return found
             parent = getattr(found, "parent", None)
@@ -239,7 +250,8 @@ def _attributes(span: ReadableSpan) -> Mapping[str, Any]:
     return held if isinstance(held, dict) else dict(span.attributes or {})
 
 
-def _view(span: ReadableSpan, end_ns: int) -> SpanView:
+def _view(span: ReadableSpan) -> SpanView:
+    """Return a span that has begun as the detectors see it."""
     context, parent = span.context, span.parent
     return SpanView(
         trace_id=format_trace_id(context.trace_id) if context is not None else "",
@@ -247,10 +259,17 @@ def _view(span: ReadableSpan, end_ns: int) -> SpanView:
         parent_id=format_span_id(parent.span_id) if parent is not None and not parent.is_remote else "",
         name=span.name,
         start_ns=span.start_time or 0,
-        end_ns=end_ns,
+        end_ns=0,
         attributes=_attributes(span),
-        failed=span.status.status_code is StatusCode.ERROR,
-        message=span.status.description or "",
-        events=[(event.name, event.timestamp, event.attributes or {}) for event in span.events] if end_ns else (),
         resource=span.resource.attributes,
     )
+
+
+def _ended(view: SpanView, span: ReadableSpan, end_ns: int) -> SpanView:
+    """Return the view of a span that ends: what may have changed since it began is read again."""
+    view.rename(_attributes(span))
+    view.name, view.end_ns, view.facts = span.name, end_ns, None
+    status = span.status
+    view.failed, view.message = status.status_code is StatusCode.ERROR, status.description or ""
+    view.events = [(event.name, event.timestamp, event.attributes or {}) for event in span.events]
+    return view
