@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -92,6 +93,79 @@ def test_bad_input_is_one_line(home, nexus, arguments, line):  # noqa: F811
     code, out, err = nexus("diagnose", *arguments)
     assert (code, out, len(err.splitlines())) == (1 if "nothing" in arguments[0] else 2, "", 1)
     assert line in err
+
+
+@pytest.mark.parametrize(
+    ("modes", "code"),
+    [("loop", 3), ("any", 3), ("retry,loop", 3), (" loop ,", 3), ("retry", 0), ("retry,context_overflow", 0), ("", 0)],
+)
+def test_exit_codes_of_fail_on(home, nexus, modes, code):  # noqa: F811
+    ran(home)
+    assert nexus("diagnose", "--fail-on", modes)[0] == code
+
+
+def test_fail_on_may_be_given_again_and_again_and_holds_for_every_run_of_a_file(home, nexus, tmp_path):  # noqa: F811
+    ran(home, answer="f'page {n}'")
+    ran(home)
+    path = tmp_path / "runs.jsonl"
+    path.write_text(nexus("export")[1])
+    assert nexus("diagnose", str(path), "--fail-on", "retry", "--fail-on", "loop")[0] == 3
+    assert nexus("diagnose", str(path), "--fail-on", "retry", "--fail-on", "tool_error")[0] == 0
+
+
+def test_what_is_only_info_fails_nothing(home, nexus):  # noqa: F811
+    ran(home, calls=2, answer="['Error: no', 'done'][n]")
+    _code, out, _err = nexus("diagnose", "--json")
+    assert [(one["mode"], one["level"]) for one in map(json.loads, out.splitlines())] == [("tool_error", "info")]
+    assert nexus("diagnose", "--fail-on", "any")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("empty.jsonl", b""),
+        ("zeros.bin", bytes(4096)),
+        ("noise.bin", bytes(range(256)) * 40),
+        ("torn.pb", b"\x0a\xff\xff\xff\x0f\x12\x03abc"),
+        ("text.txt", "kein Trace, nur Text: \u00e4\u00f6\n".encode()),
+        ("other.json", b'{"spans": [1, 2, 3], "resourceSpans": 7}'),
+        ("cut.json", b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "'),
+        ("deep.json", b"[" * 200_000),
+    ],
+)
+def test_a_file_of_something_else_is_one_clear_line(home, nexus, tmp_path, name, data):  # noqa: F811
+    path = tmp_path / name
+    path.write_bytes(data)
+    for options in ((), ("--json",)):
+        code, out, err = nexus("diagnose", str(path), *options)
+        assert (code in {1, 2}, out, len(err.splitlines())) == (True, "", 1), (code, out, err)
+        assert name in err
+
+
+def test_stdin_that_is_nothing_is_one_clear_line(home, nexus, monkeypatch):  # noqa: F811
+    for data in (b"", b"no json\n"):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        code, out, err = nexus("diagnose", "-")
+        assert (code in {1, 2}, out, len(err.splitlines())) == (True, "", 1), (code, out, err)
+
+
+def test_a_corrupt_segment_is_read_as_far_as_it_goes(home, nexus):  # noqa: F811
+    ran(home)
+    (segment,) = home.rglob("seg-*.nxs")
+    data = bytearray(segment.read_bytes())
+    data[-200] ^= 0xFF
+    segment.write_bytes(data)
+    code, out, err = nexus("diagnose", str(segment), "--json")
+    assert (code, [json.loads(line)["mode"] for line in out.splitlines()]) == (0, ["loop"]), err
+    assert err == f"nexus-otel: left out: 1 damaged record in {segment}\n"
+
+
+@pytest.mark.parametrize("wanted", ["0123456789abcdef", "zz", "00000000:11"])
+def test_a_run_that_is_not_there_is_one_clear_line(home, nexus, wanted):  # noqa: F811
+    ran(home, calls=1)
+    code, out, err = nexus("diagnose", wanted)
+    assert (code in {1, 2}, out, len(err.splitlines())) == (True, "", 1), (code, out, err)
+    assert wanted.partition(":")[0] in err
 
 
 def test_two_runs_part_where_they_do(home, nexus):  # noqa: F811

@@ -11,9 +11,11 @@ from nexus_otel import config, semconv
 from nexus_otel.cli.runs import Run
 from nexus_otel.cli.store import say
 from nexus_otel.detect import Baselines, examine
-from nexus_otel.detect.model import INFO, LEVELS, MODES, Finding, SpanView
+from nexus_otel.detect.model import INFO, LEVELS, LOOP, MODES, Finding, SpanView
 from nexus_otel.detect.thresholds import changed
 from nexus_otel.export.read import StoredSpan
+from nexus_otel.genai.operations import Usage
+from nexus_otel.genai.prices import price_of
 from nexus_otel.processors import detecting
 
 ERROR: Final = 2
@@ -43,7 +45,23 @@ def views(spans: Iterable[StoredSpan]) -> list[SpanView]:
 
 def findings_of(run: Run) -> list[Finding]:
     """Return what is found in a run: the telling ones first, of a kind in the order of time."""
-    return ordered(examine(views(run.spans), **_given(config.current(), config.home())))
+    found = examine(views(run.spans), **_given(config.current(), config.home()))
+    for finding in found:
+        _add_cost(finding)
+    return ordered(found)
+
+
+def _add_cost(finding: Finding) -> None:
+    """Add what a loop cost since its second call, where the price is known."""
+    data = finding.data
+    tokens, output, model = data.get("tokens"), data.get("output_tokens"), data.get("model")
+    if finding.mode != LOOP or not isinstance(tokens, int) or not isinstance(output, int) or not model:
+        return
+    calls = max(1, finding.count - 2)  # a long prompt has another price than many short ones
+    usage = Usage(input_tokens=(tokens - output) // calls, output_tokens=output // calls)
+    cost = price_of(str(data.get("provider") or "") or None, str(model), usage)
+    if cost is not None:
+        data["cost_usd"] = round(cost * calls, 6)
 
 
 def limit_of(run: Run) -> int | None:
@@ -69,6 +87,14 @@ def _given(settings: config.Settings, home: Path) -> dict[str, Any]:
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
     """Return findings, the worst first."""
     return sorted(findings, key=lambda one: (-LEVELS.index(one.level), MODES.index(one.mode)))
+
+
+def by_cause(findings: Iterable[Finding]) -> list[tuple[Finding, list[Finding]]]:
+    """Return the first finding of each cause, with the others of it: a loop, the retries and errors that it is of."""
+    causes: dict[Any, list[Finding]] = {}
+    for finding in findings:
+        causes.setdefault((finding.trace_id, finding.data.get("cause") or finding.key), []).append(finding)
+    return [(first, others) for first, *others in causes.values()]
 
 
 def told(findings: Sequence[Finding]) -> list[Finding]:

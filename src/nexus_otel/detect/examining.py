@@ -45,7 +45,7 @@ def examine(
 def _examined(
     trace: list[SpanView], asked: Sequence[Detector], broken: Callable[[str, Exception], None] | None
 ) -> list[Finding]:
-    detection = Detection(asked, broken)
+    detection = Detection(asked, broken, stored=True)
     found: dict[object, Finding] = {}
     trace_id = trace[0].trace_id
     for span, ends in _in_time(trace):

@@ -230,6 +230,12 @@ def finish_reasons(span: SpanView) -> tuple[str, ...]:
     return tuple(map(str, reasons)) if isinstance(reasons, list) else ()
 
 
+def is_whole(attributes: Mapping[str, Any], name: str) -> bool:
+    """Whether an attribute was recorded without being cut."""
+    truncated = attributes.get(semconv.TRUNCATED)
+    return not (isinstance(truncated, tuple | list) and name in truncated)
+
+
 def was_cut(span: SpanView) -> bool:
     """Whether a model's answer was cut by the limit of its output."""
     reasons = finish_reasons(span)

@@ -82,6 +82,7 @@ class Live:
 
     def _forget(self, trace_id: str) -> None:
         self._traces.pop(int(trace_id, 16), None)
+        stopped.forget(int(trace_id, 16))
 
     def close(self) -> None:
         """Keep how long steps took, for the next process."""
@@ -127,6 +128,7 @@ class Live:
                 trace.open.pop(context.span_id, None)
                 if not trace.open:
                     del self._traces[context.trace_id]
+                    stopped.forget(context.trace_id)
                     if self._history is not None:
                         self._history.run_ended()
         if trace is not None and not trace.open:
