@@ -147,6 +147,7 @@ def _foreign(span: SpanView, agent: AgentView) -> ToolFacts:
         words=words,
         form=normal.answer_form(answer) if answer is not None else "other",
         id=str(get(semconv.TOOL_CALL_ID) or ""),
+        derived=get(semconv.DERIVED) is True,
     )
     if facts.answer is None and failed:
         facts.answer = facts.error
