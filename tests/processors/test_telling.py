@@ -12,6 +12,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+import nexus_otel
 from nexus_otel import _guard, config
 from nexus_otel.config import Settings
 from nexus_otel.genai.own import own
@@ -180,7 +181,8 @@ def test_callbacks_are_called_on_a_thread_of_their_own_with_the_finding():
         done.set()
 
     with followed() as (live, provider, _ended):
-        live.callbacks.append(callback)
+        nexus_otel.on_finding(callback)
+        assert live.callbacks == [callback]
         run = Told(provider)
         for _ in range(3):
             run.tool("search", "{}", "the same")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,7 @@ from nexus_otel.cli.store import say
 from nexus_otel.detect import Baselines, examine
 from nexus_otel.detect.model import INFO, LEVELS, LOOP, MODES, Finding, SpanView
 from nexus_otel.detect.thresholds import changed
+from nexus_otel.export.died import PROCESS_ENDED
 from nexus_otel.export.read import StoredSpan
 from nexus_otel.genai.operations import Usage
 from nexus_otel.genai.prices import price_of
@@ -22,7 +23,10 @@ ERROR: Final = 2
 
 
 def views(spans: Iterable[StoredSpan]) -> list[SpanView]:
-    """Return stored spans as the detectors see them; one that is open ends where its run was last seen."""
+    """Return stored spans as the detectors see them.
+
+    One that is open ends where its run was last seen; one that its process left open has not failed by that.
+    """
     every = list(spans)
     last_ns = max((span.end_ns or span.start_ns for span in every), default=0)
     return [
@@ -33,14 +37,22 @@ def views(spans: Iterable[StoredSpan]) -> list[SpanView]:
             name=span.name,
             start_ns=span.start_ns,
             end_ns=last_ns if span.end_ns is None else span.end_ns,
-            attributes=span.attributes,
-            failed=span.status == ERROR,
+            attributes=span.attributes if not _is_left(span) else _without_error(span.attributes),
+            failed=span.status == ERROR and not _is_left(span),
             message=span.status_message,
             events=[(event.name, event.time_ns, event.attributes) for event in span.events],
             resource=span.resource,
         )
         for span in every
     ]
+
+
+def _is_left(span: StoredSpan) -> bool:
+    return span.died or span.attributes.get(semconv.ERROR_TYPE) == PROCESS_ENDED
+
+
+def _without_error(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attributes.items() if name != semconv.ERROR_TYPE}
 
 
 def findings_of(run: Run) -> list[Finding]:
@@ -62,6 +74,29 @@ def _add_cost(finding: Finding) -> None:
     cost = price_of(str(data.get("provider") or "") or None, str(model), usage)
     if cost is not None:
         data["cost_usd"] = round(cost * calls, 6)
+
+
+def cost_of(run: Run) -> float | None:
+    """Return what the model calls of a run cost in US dollars; None where the price of one is not known."""
+    costs = [_price(span.attributes) for span in run.steps]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if known and len(known) == len(costs) else None
+
+
+def _price(attributes: Mapping[str, Any]) -> float | None:
+    def number(name: str) -> int | None:
+        value = attributes.get(name)
+        return value if type(value) is int else None
+
+    usage = Usage(
+        input_tokens=number(semconv.USAGE_INPUT),
+        output_tokens=number(semconv.USAGE_OUTPUT),
+        cache_read_tokens=number(semconv.USAGE_CACHE_READ),
+        cache_write_tokens=number(semconv.USAGE_CACHE_WRITE),
+    )
+    model = attributes.get(semconv.RESPONSE_MODEL) or attributes.get(semconv.REQUEST_MODEL)
+    provider = attributes.get(semconv.PROVIDER)
+    return price_of(str(provider) if provider else None, str(model) if model else None, usage)
 
 
 def limit_of(run: Run) -> int | None:
