@@ -9,7 +9,7 @@ import pytest
 
 from nexus_otel.detect import examine
 from nexus_otel.instrumentors.anthropic import AnthropicInstrumentor
-from nexus_otel.processors.live import _ended, _view
+from nexus_otel.processors.live import _view
 from tests.detect.dsl import modes
 from tests.fakes.provider import Reply, ToolUse
 from tests.kit.cases import loaded
@@ -98,7 +98,7 @@ def test_what_is_found_in_an_agent(name, mode, provider):
         anthropic.Anthropic(base_url=provider.url, api_key=key, max_retries=0) as client,
     ):
         agent(client)
-    found = examine(_ended(_view(span), span, span.end_time) for span in recorded.spans)
+    found = examine(_view(span, span.end_time) for span in recorded.spans)
     assert modes(found) == wanted
     spans = {format(span.context.span_id, "016x") for span in recorded.spans}
     assert all({one.span_id, *one.evidence} <= spans for one in found)

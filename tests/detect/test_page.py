@@ -39,7 +39,9 @@ def test_its_names_exist():
         assert hasattr(nexus_otel, name), name
     for name in re.findall(r"`([A-Z]\w+(?:Exceeded|Detected|Error))`", PAGE):
         assert issubclass(getattr(nexus_otel, name), nexus_otel.AgentGuardError), name
-    for name in re.findall(r"^nexus-otel (\w+)", PAGE, re.MULTILINE):
+    for name in re.findall(
+        r"^nexus-otel (\w+)", "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)), re.MULTILINE
+    ):
         assert name in commands.commands
         options = {option for one in commands.commands[name].params for option in one.opts}
         said = re.findall(rf"nexus-otel {name} [^#\n]*", PAGE)

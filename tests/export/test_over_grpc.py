@@ -18,7 +18,7 @@ from nexus_otel import _guard
 from nexus_otel.export.answer import Outcome
 from nexus_otel.export.over_grpc import _failed
 from nexus_otel.export.read import read_store
-from tests.export.kit import SENDING, names, over_grpc, run, spans
+from tests.export.kit import SENDING, flush_in_vain, names, over_grpc, run, spans
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_refusal_keeps_the_data_and_names_the_endpoint(receiver, pipeline, fas
     receiver.behaviour, address = code, receiver.listen_grpc()
     sender, tracer = pipeline(over_grpc(address, headers={"x-key": "secret"}))
     spans(tracer, "a")
-    assert not sender.flush(0.05)
+    flush_in_vain(sender, caplog.records)
     receiver.behaviour = "ok"
     assert sender.flush(5)
     assert names(receiver) == ["a"]
@@ -250,6 +250,10 @@ def test_the_variable_that_quietens_grpc_is_not_left_behind(home, address):
     assert (done.stdout, done.stderr) == ("None\n", "")
 
 
+FORKED = "is multi-threaded, use of fork() may lead to deadlocks"
+"""Python 3.12 and later say so of every process with a thread, ours or anybody's."""
+
+
 @pytest.mark.parametrize("ending", ["os._exit(0 if sender.flush(5) else 1)", "sys.exit(0 if sender.flush(5) else 1)"])
 def test_forked_children_send_their_own(home, receiver, address, ending):
     done = run(
@@ -270,5 +274,6 @@ print(codes, sender.flush(5))
 sender.stop(1)
 """,
     )
-    assert (done.stdout, done.stderr) == ("[0, 0, 0, 0, 0] True\n", "")
+    said = [line for line in done.stderr.splitlines() if FORKED not in line and "os.fork()" not in line]
+    assert (done.stdout, said) == ("[0, 0, 0, 0, 0] True\n", [])
     assert names(receiver) == sorted(["a", "parent", *(f"{who} {n}" for who in ("before", "child") for n in range(5))])

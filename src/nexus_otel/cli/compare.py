@@ -10,15 +10,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from itertools import islice
 from typing import Any, Final
 
 from rich.table import Table
 from rich.text import Text
 
 from nexus_otel import semconv
+from nexus_otel.cli.filters import Wanted
 from nexus_otel.cli.findings import cost_of, findings_of, told
 from nexus_otel.cli.runs import AmbiguousError, NothingFoundError, Run, has_failed, is_model_call, is_tool_call
-from nexus_otel.cli.store import full, newest_first, one_run
+from nexus_otel.cli.sources import Source, is_file, one_run, opened
 from nexus_otel.cli.terminal import console, count, duration, number, one_line, run_duration
 from nexus_otel.detect.model import MODES
 
@@ -38,15 +40,34 @@ _FEW: Final = 20
 # -- two runs ----------------------------------------------------------------------------------------------------------
 
 
-def compare_runs(first: str, second: str, *, as_json: bool) -> None:
+def compare_runs(first: str, second: str, store: str | None = None, *, as_json: bool) -> None:
     """Print two runs side by side, aligned by what they did, and where they part.
 
     Args:
-        first: A run, as for `show`.
+        first: A run, as for `show`, or a file. If a file holds several runs, the two are compared as sets.
         second: Another.
+        store: Where the runs are; the local store when not given.
         as_json: As one JSON object.
     """
-    runs = [one_run(wanted) for wanted in (first, second)]
+    wanted = first, second
+    if store is None and all(map(is_file, wanted)):
+        sources = [opened(name) for name in wanted]
+        if any(len(list(islice(source.each(Wanted()), 2))) > 1 for source in sources):
+            found = {name: source.each(Wanted()) for name, source in zip(wanted, sources, strict=True)}
+            sets = [_Set(name).filled(runs) for name, runs in found.items()]
+            _print_of("file", sorted(sets, key=lambda one: one.newest_ns), as_json=as_json)
+            return
+        _print_two([one_run(source, "last") for source in sources], as_json=as_json)
+        return
+    source = opened(store)
+    _print_two([_one_run(name, source) for name in wanted], as_json=as_json)
+
+
+def _one_run(name: str, source: Source) -> tuple[Run, str]:
+    return one_run(opened(name), "last") if is_file(name) else one_run(source, name)
+
+
+def _print_two(runs: Sequence[tuple[Run, str]], *, as_json: bool) -> None:
     steps = [[_step(span) for span in _actions(run)] for run, _name in runs]
     rows = list(_aligned([step.key for step in steps[0]], [step.key for step in steps[1]]))
     part = next((at for at, (left, right) in enumerate(rows) if left is None or right is None), None)
@@ -137,6 +158,12 @@ class _Set:
         for mode in {finding.mode for finding in told(findings_of(run))}:
             self.modes[mode] += 1
 
+    def filled(self, runs: Iterable[Run]) -> _Set:
+        """Take runs, and return itself."""
+        for run in runs:
+            self.add(run)
+        return self
+
     def as_json(self) -> dict[str, Any]:
         """Return it for `--json`."""
         rates = {mode: _rate_json(self.modes.get(mode, 0), self.runs) for mode in MODES}
@@ -152,13 +179,14 @@ class _Set:
         }
 
 
-def compare_sets(by: str, since_ns: int, names: Sequence[str], *, as_json: bool) -> None:
+def compare_sets(by: str, since_ns: int, names: Sequence[str], store: str | None = None, *, as_json: bool) -> None:
     """Print how the runs of each version (commit, environment, agent) went, the newest last or as `names` has them.
 
     Args:
         by: version, git, env or agent.
         since_ns: Only runs since then, in nanoseconds since 1970.
         names: Only these values, or those that begin so (`1.2` is no beginning of `1.20`); all when empty.
+        store: Where the runs are; the local store when not given.
         as_json: As one JSON object.
 
     Raises:
@@ -166,16 +194,17 @@ def compare_sets(by: str, since_ns: int, names: Sequence[str], *, as_json: bool)
     """
     value_of = _reader(by)
     sets: dict[str, _Set] = {}
-    wanted = _matcher(names)
-    for run in newest_first(full()):
-        if run.start_ns < since_ns:
-            break
+    place = _matcher(names)
+    for run in opened(store).each(Wanted(earliest_ns=since_ns)):
         name = value_of(run)
-        if name is not None and wanted(name) is not None:
+        if name is not None and place(name) is not None:
             sets.setdefault(name, _Set(name)).add(run)
     if not sets:
         raise NothingFoundError(f"no run with a value for --by {by}")
-    ordered = sorted(sets.values(), key=lambda one: (wanted(one.name), one.newest_ns))
+    _print_of(by, sorted(sets.values(), key=lambda one: (place(one.name), one.newest_ns)), as_json=as_json)
+
+
+def _print_of(by: str, ordered: Sequence[_Set], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"schema": 1, "by": by, "sets": [one.as_json() for one in ordered]}))
         return

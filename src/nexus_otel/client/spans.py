@@ -61,9 +61,12 @@ class Handle:
         self._is_ended = False
         if step is not None and step.context is not None:
             scope.enter(step.context)
-        if isinstance(step, Step):
-            weakref.finalize(self, _forgotten, step).atexit = False
-            _open.add(self)
+
+    def __del__(self) -> None:
+        """End what its owner lets go of without ending it."""
+        if not self._is_ended and isinstance(self._step, Step):
+            with guard("ending a span that nobody ended"):
+                _forgotten(self._step)
 
     def __await__(self) -> Generator[Any, Any, Self]:
         yield from ()
@@ -177,7 +180,6 @@ class Handle:
         self._leave()
 
     def _leave(self) -> None:
-        _open.discard(self)
         if self._above is not None:
             self._above._below.pop(id(self), None)
         if self._step is None or self._step.context is None:
@@ -230,6 +232,10 @@ class Span(Handle):
 
 class Trace(Handle):
     """One run of an agent, which a person begins and ends: a trace, or a part of the one that is there."""
+
+    def __init__(self, step: Step | SilentStep | None, above: Handle | None) -> None:
+        super().__init__(step, above)
+        _open.add(self)
 
     def _finish(self, step: Step, status: str, output: Any) -> None:
         self.span.set_attribute(semconv.STATUS, status)
@@ -315,7 +321,7 @@ def _become_model_call(step: DetailStep, result: InferenceResult | None) -> None
 
 # -- what nobody ended -------------------------------------------------------------------------------------------------
 
-_open: weakref.WeakSet[Handle] = weakref.WeakSet()
+_open: weakref.WeakSet[Trace] = weakref.WeakSet()
 
 
 def _forgotten(step: Step) -> None:
@@ -329,12 +335,9 @@ def _forgotten(step: Step) -> None:
 
 
 def _end_open() -> None:
-    for handle in list(_open):
-        if isinstance(handle, Span) and handle._step is not None and isinstance(handle._step, Step):
-            _forgotten(handle._step)
-    for handle in list(_open):
-        if handle._step is not None and isinstance(handle._step, Step):
-            _forgotten(handle._step)
+    for trace in list(_open):
+        if not trace._is_ended:
+            trace._unended()
 
 
 at_end.append(_end_open)

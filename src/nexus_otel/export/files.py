@@ -42,7 +42,7 @@ def spans_in(path: Path, told: Told) -> Iterator[StoredSpan]:
     if first in {b"{", b"["}:
         with path.open("rb") as file:
             yield from spans_of_lines(file, str(path), told)
-    elif path.suffix == ".nxs" or _is_segment(path):
+    elif path.suffix == ".nxs" or is_segment(path):
         yield from _of_segment(path, told)
     else:
         yield from _of_protobuf(path)
@@ -179,7 +179,8 @@ _FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
 # -- the others --------------------------------------------------------------------------------------------------------
 
 
-def _is_segment(path: Path) -> bool:
+def is_segment(path: Path) -> bool:
+    """Whether a file is a segment of a store, by what stands in it."""
     from nexus_otel.export.segment import ForeignFileError, read_records
 
     try:

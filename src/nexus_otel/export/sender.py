@@ -17,7 +17,7 @@ from nexus_otel.export.destinations import Destination, destinations
 from nexus_otel.export.owner import after_fork
 from nexus_otel.export.places import store_folders
 from nexus_otel.export.segment import Target, is_orphan, read_header, segments
-from nexus_otel.export.shipment import SegmentSource
+from nexus_otel.export.shipment import Seen, SegmentSource
 from nexus_otel.export.shipper import Shipper
 from nexus_otel.export.spool import Spool
 
@@ -218,7 +218,7 @@ def _waiting(home: Path, ours: set[Target]) -> tuple[int, int]:
         if header is None or not quietly(is_orphan, path, header.owner):
             continue
         for target in header.targets:
-            count = quietly(SegmentSource(path, header, target, {}, live=False).count) or 0
+            count = quietly(SegmentSource(path, header, target, Seen(), live=False).count) or 0
             if target in ours:
                 left += count
             else:

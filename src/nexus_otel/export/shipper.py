@@ -17,7 +17,7 @@ from nexus_otel.export.destinations import Destination
 from nexus_otel.export.owner import this_process
 from nexus_otel.export.places import store_folders
 from nexus_otel.export.segment import Header, Target, read_header, segments
-from nexus_otel.export.shipment import Batch, MemorySource, SegmentSource, Source
+from nexus_otel.export.shipment import Batch, MemorySource, Seen, SegmentSource, Source
 from nexus_otel.export.spool import Spool
 from nexus_otel.export.transport import Transport
 
@@ -41,7 +41,7 @@ class _Line:
     trouble: Outcome | None = None
     most: int | None = None
     done: set[Path] = field(default_factory=set)
-    known: dict[Path, int] = field(default_factory=dict)
+    seen: Seen = field(default_factory=Seen)
 
 
 class Shipper:
@@ -132,7 +132,7 @@ class Shipper:
         paths = [path for folder in store_folders(self._home) for path in segments(folder)]
         self._headers = {path: self._headers.get(path) or quietly(read_header, path) for path in paths}
         line.done &= set(paths)
-        line.known = {path: end for path, end in line.known.items() if path in self._headers}
+        line.seen.delivered = {path: end for path, end in line.seen.delivered.items() if path in self._headers}
         for path, header in self._headers.items():
             if header is not None and line.target in header.targets and path not in line.done:
                 (ours if header.owner == this_process() else others).append((path, header))
@@ -142,10 +142,10 @@ class Shipper:
     def _source(self, line: _Line, path: Path, header: Header) -> Iterator[SegmentSource | None]:
         """Give a segment while nobody else may send it; None where somebody else does."""
         if self._spool is not None and path == self._spool.live_segment:
-            yield SegmentSource(path, header, line.target, line.known, live=True)
+            yield SegmentSource(path, header, line.target, line.seen, live=True)
             return
         with claimed(path, header.owner) as ours:
-            yield SegmentSource(path, header, line.target, line.known, live=False) if ours else None
+            yield SegmentSource(path, header, line.target, line.seen, live=False) if ours else None
 
     def _send(self, line: _Line, source: Source, until: float) -> bool:
         """Send all that waits in a source; whether it all arrived."""

@@ -45,8 +45,7 @@ class _Trace:
 
     Attributes:
         root: The span of its first run.
-        open: Its open spans, weakly, with what the detectors saw as each began: a finding in a span that has ended
-            is told on the nearest above.
+        open: Its open spans, weakly, with their views: a finding in a span that has ended is told on the nearest above.
         told: The level and the stage at which each finding was told last.
         waiting: Findings of level info, with agent and version: told outside when they rise or the trace ends.
     """
@@ -103,11 +102,11 @@ class Live:
                 trace = self._traces[context.trace_id] = _Trace()
                 if len(self._traces) > _MOST_TRACES:
                     self._traces.popitem(last=False)
-            view = _view(span)
+            here, view = weakref.ref(span), _begun(span)
             if len(trace.open) < MAX_OPEN:
-                trace.open[context.span_id] = weakref.ref(span), view
+                trace.open[context.span_id] = here, view
             if trace.root is None and is_genai:
-                trace.root = weakref.ref(span)
+                trace.root = here
             self._detection.begins(view)
 
     def look(self, span: Any, end_ns: int | None) -> None:
@@ -138,11 +137,11 @@ class Live:
     def _ends(self, span: ReadableSpan, end_ns: int, *, told_on_it: bool) -> None:
         context = span.context
         trace = self._traces.get(context.trace_id) if context is not None else None
-        if trace is None or context is None:
+        if context is None or trace is None:
             return
+        begun = trace.open.get(context.span_id)
+        view = _ended(begun[1], span, end_ns) if begun is not None else _view(span, end_ns)
         with self._lock:
-            begun = trace.open.get(context.span_id)
-            view = _ended(begun[1] if begun is not None else _view(span), span, end_ns)
             found = self._detection.ends(view)
         for finding in found:
             here = told_on_it and (finding.span_id == view.span_id or not view.parent_id)
@@ -153,8 +152,8 @@ class Live:
         parent = span.parent
         trace = self._traces.get(parent.trace_id) if parent is not None else None
         while trace is not None and parent is not None:
-            begun = trace.open.get(parent.span_id)
-            found = begun[0]() if begun is not None else None
+            held = trace.open.get(parent.span_id)
+            found = held[0]() if held is not None else None
             if found is not None and found.is_recording():
                 return found
             parent = getattr(found, "parent", None)
@@ -252,8 +251,11 @@ def _attributes(span: ReadableSpan) -> Mapping[str, Any]:
     return held if isinstance(held, dict) else dict(span.attributes or {})
 
 
-def _view(span: ReadableSpan) -> SpanView:
-    """Return a span that has begun as the detectors see it."""
+def _view(span: ReadableSpan, end_ns: int) -> SpanView:
+    return _ended(_begun(span), span, end_ns)
+
+
+def _begun(span: ReadableSpan) -> SpanView:
     context, parent = span.context, span.parent
     return SpanView(
         trace_id=format_trace_id(context.trace_id) if context is not None else "",
@@ -268,10 +270,12 @@ def _view(span: ReadableSpan) -> SpanView:
 
 
 def _ended(view: SpanView, span: ReadableSpan, end_ns: int) -> SpanView:
-    """Return the view of a span that ends: what may have changed since it began is read again."""
+    """Return the view of a span that has begun with what is known at its end."""
+    status = span.status
     view.rename(_attributes(span))
     view.name, view.end_ns, view.facts = span.name, end_ns, None
-    status = span.status
     view.failed, view.message = status.status_code is StatusCode.ERROR, status.description or ""
-    view.events = [(event.name, event.timestamp, event.attributes or {}) for event in span.events]
+    held = getattr(span, "_events", None)
+    if held is None or len(held):
+        view.events = [(event.name, event.timestamp, event.attributes or {}) for event in span.events]
     return view
