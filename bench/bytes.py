@@ -192,8 +192,10 @@ def cpu(steps: int = 100, rounds: int = 15) -> None:
     with tempfile.TemporaryDirectory() as folder:
         made.add_span_processor(spool.SpoolProcessor(spool.Spool.open(Path(folder))))
         tracer, apart = made.get_tracer("bench"), spool.cut
+        accented = [history.replace("the", "thé") for history in histories]
         for name, cut, contents in (
             ("whole", lambda *_: None, histories), ("each message once", apart, histories),
+            ("whole, not ASCII", lambda *_: None, accented), ("once, not ASCII", apart, accented),
             ("small spans", apart, ["x" * 60] * 1_000),
         ):  # fmt: skip
             spool.cut = cut

@@ -88,6 +88,10 @@ def test_a_span_that_came_twice_counts_once(file, nexus):  # noqa: F811
     assert nexus("traces", str(file)) == here
 
 
+def test_a_file_and_another_store_are_too_much(file, nexus):  # noqa: F811
+    assert nexus("traces", str(file), "--store", str(file))[0] == 2
+
+
 @pytest.mark.parametrize("command", ["traces", "diagnose", "show"])
 def test_a_file_that_holds_nothing_is_said_to(tmp_path, home, nexus, command):  # noqa: F811
     path = tmp_path / "other.json"

@@ -119,6 +119,14 @@ def test_filters_are_asked_of_the_server(nexus, address, clickhouse):
     assert len([sql for sql in clickhouse.asked if "Events.Name" in sql]) == 1
 
 
+def test_names_are_asked_of_the_server_too(nexus, address, clickhouse):
+    clickhouse.asked.clear()
+    code, out, _err = nexus("compare", "--by", "version", "1.0", "--store", address, "--json")
+    assert code == 0
+    assert [(one["name"], one["runs"]) for one in json.loads(out)["sets"]] == [("1.0", 1)]
+    assert len([sql for sql in clickhouse.asked if "Events.Name" in sql]) == 1
+
+
 def test_diagnose_finds_the_same(nexus, address):
     found = 0
     for run in ids(nexus):
@@ -133,7 +141,7 @@ def test_diagnose_finds_the_same(nexus, address):
 def test_compare_says_the_same(nexus, address):
     first, second, *_ = ids(nexus)
     for arguments in ((first, second), (first, second, "--json"), ("--by", "version"), ("--by", "agent", "--json"),
-                      ("--by", "version", "--since", "1h", "1.1")):  # fmt: skip
+                      ("--by", "version", "--since", "1h", "1.1"), ("--by", "agent", "loop", "anthropic")):  # fmt: skip
         here = nexus("compare", *arguments)
         assert here[0] == 0
         assert nexus("compare", *arguments, "--store", address) == here
@@ -164,6 +172,12 @@ def refused(done):
 def test_nobody_there(nexus, command):
     secret = quote(PASSWORD, "")
     assert "no answer" in refused(nexus(command, "--store", f"clickhouse://u:{secret}@127.0.0.1:1/otel"))
+
+
+def test_a_password_in_the_environment(nexus, address, monkeypatch):
+    monkeypatch.setenv("CLICKHOUSE_PASSWORD", PASSWORD)
+    here = nexus("traces")
+    assert nexus("traces", "--store", address.replace(f":{quote(PASSWORD, '')}", "")) == here
 
 
 def test_a_wrong_password(nexus, address):

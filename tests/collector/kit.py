@@ -99,6 +99,11 @@ class Collector:
         return f"http://127.0.0.1:{self.grpc_port}"
 
     @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
     def data(self) -> Path:
         return self.folder / "data"
 

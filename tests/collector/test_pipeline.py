@@ -201,6 +201,10 @@ def test_the_example_arrives_as_it_was_stored_and_is_diagnosed(world, collector,
     assert there.code == 0, there.err
     assert "tool_error" in there.out
     assert verdict(there.out) == verdict(here.out)
+    listed = world.nexus("traces", "--store", str(path), "--json")
+    assert trace in listed.out
+    same = world.nexus("compare", str(path), str(path))
+    assert same.code == 0, same.err
     assert world.nexus("traces", str(path)).out == world.nexus("traces").out
     assert "they do the same" in world.nexus("compare", str(path), str(path)).out
     assert world.nexus("show", "--store", str(path)).out == world.nexus("show").out

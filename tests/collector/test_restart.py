@@ -119,6 +119,17 @@ def test_a_full_queue_takes_no_more_and_loses_nothing(make, receiver):
     soon(lambda: {run.trace_id for run in runs} <= traces(receiver))
 
 
+def test_above_its_memory_it_says_later_and_loses_nothing(make, receiver):
+    waits = {"NEXUS_COLLECTOR_WAIT": "8s", "NEXUS_COLLECTOR_WAIT_AFTER_ROOT": "8s"}
+    collector = make(NEXUS_COLLECTOR_MEMORY_MIB="40", **waits)
+    runs = [agent(20, Made(attributes={"big": "x" * 250_000}), nexus__keep="error") for _ in range(300)]
+    refused = [run for run in runs if not collector.post(run.request())]
+    assert 0 < len(refused) < len(runs)
+    for run in refused:
+        soon(lambda run=run: collector.post(run.request()))
+    soon(lambda: {run.trace_id for run in runs} <= traces(receiver))
+
+
 def test_what_was_not_taken_comes_from_the_spool(make, receiver, world):
     collector = make(NEXUS_COLLECTOR_SAMPLING="[]")
 

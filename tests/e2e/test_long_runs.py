@@ -1,6 +1,7 @@
 """A run of 100 steps with content: each message is stored once, and read back as it was in every call that had it."""
 
 import json
+import signal
 
 import pytest
 
@@ -79,3 +80,28 @@ def test_over_otlp_every_call_is_whole(provider, tmp_path):
     calls = sorted((span for span in receiver.spans if kind_of(span) == "chat"), key=lambda span: span.start_ns)
     assert [answers(span) for span in calls] == [results(request) for request in world.requests]
     assert {span.span_id: span.attributes for span in world.stored()} == sent
+
+
+KILLED = AGENT.replace("    return", "    if given['key'] == 'file14': os.kill(os.getpid(), 9)\n    return").replace(
+    "loop,", "loop, os,"
+)
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "http/json"])
+def test_what_a_killed_run_left_is_whole_here_and_when_it_is_sent_later(provider, receiver, tmp_path, protocol):
+    world = World.made(provider, tmp_path, script()[:20])
+    to = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        "NEXUS_EXPORT": "local,otlp", **SPAN_ONLY,
+    }  # fmt: skip
+    receiver.behaviour = "503"
+    assert world.launch(KILLED, **to).code == -signal.SIGKILL
+    stored = {span.span_id: span.attributes for span in world.stored()}
+    receiver.behaviour = "ok"
+    assert world.nexus("flush", **to).code == 0
+    sent = {span.span_id: span.attributes for span in receiver.spans}
+    calls = sorted((span for span in receiver.spans if kind_of(span) == "chat"), key=lambda span: span.start_ns)
+    asked = [results(request) for request in world.requests]
+    assert len(asked) == 15
+    assert [answers(span) for span in calls] == asked
+    assert sent == stored

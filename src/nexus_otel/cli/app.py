@@ -74,6 +74,8 @@ def traces(
     from nexus_otel.cli.runs import since as moment
 
     file, store = options.pop("file"), options.pop("store")
+    if file and store:
+        raise click.UsageError("traces takes a file or --store")
     earliest = moment(since, datetime.now().astimezone()) if since else 0
     wanted = Wanted(
         status=status, since=since, earliest_ns=earliest, named=named(**options), where=tuple(pairs(where))

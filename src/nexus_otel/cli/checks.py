@@ -189,7 +189,9 @@ def destinations() -> list[Facts]:
     """
     from nexus_otel.bootstrap.plan import own_plan
 
-    return [_asked(one) for one in own_plan(config.current()).destinations]
+    found = own_plan(config.current()).destinations
+    with ThreadPoolExecutor(max(1, len(found))) as pool:  # one that says nothing is waited for a few times
+        return list(pool.map(_asked, found))
 
 
 def _asked(one: Destination) -> Facts:

@@ -96,11 +96,17 @@ def _conditions(wanted: Wanted, table: str) -> Conditions:
         made.failed()
     for option, value in wanted.named:
         if option == "git":
-            made.begin(semconv.REVISION, value)
-        elif option == "agent":
-            made.have(NAMED[option], value, ("ServiceName", "SpanName"))
+            made.begin(NAMED[option], [value])
         else:
-            made.have(NAMED[option], value)
+            made.have(NAMED[option], value, _beside(NAMED[option]))
     for name, value in wanted.where:
         made.have([name], value)
+    names, beginnings = wanted.hint
+    if beginnings:
+        made.begin(names, beginnings, _beside(names))
     return made
+
+
+def _beside(names: Sequence[str]) -> Sequence[str]:
+    """Return the columns that name an agent where no attribute does."""
+    return ("ServiceName", "SpanName") if semconv.AGENT_NAME in names else ()

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nexus_otel import semconv
-from nexus_otel.cli.filters import Wanted
+from nexus_otel.cli.filters import NAMED, Wanted
 from nexus_otel.cli.findings import cost_of, findings_of, told
 from nexus_otel.cli.runs import AmbiguousError, NothingFoundError, Run, has_failed, is_model_call, is_tool_call
 from nexus_otel.cli.sources import Source, is_file, one_run, opened
@@ -195,7 +195,8 @@ def compare_sets(by: str, since_ns: int, names: Sequence[str], store: str | None
     value_of = _reader(by)
     sets: dict[str, _Set] = {}
     place = _matcher(names)
-    for run in opened(store).each(Wanted(earliest_ns=since_ns)):
+    wanted = Wanted(earliest_ns=since_ns, hint=(_BY[by] or NAMED[by], tuple(names)))
+    for run in opened(store).each(wanted):
         name = value_of(run)
         if name is not None and place(name) is not None:
             sets.setdefault(name, _Set(name)).add(run)

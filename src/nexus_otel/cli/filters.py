@@ -35,6 +35,8 @@ class Wanted:
         earliest_ns: The same in nanoseconds since 1970.
         named: Pairs of an option of `NAMED` and its value.
         where: Pairs of an attribute of a span or of the resource, and its value.
+        hint: Attributes, and beginnings: no trace is of use in which none of them begins so. Whoever is asked may leave
+            it to the caller.
     """
 
     status: str | None = None
@@ -42,6 +44,7 @@ class Wanted:
     earliest_ns: int = 0
     named: tuple[tuple[str, str], ...] = ()
     where: tuple[tuple[str, str], ...] = ()
+    hint: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     def takes(self, run: Run) -> bool:
         """Whether a run is wanted."""

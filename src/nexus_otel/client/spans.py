@@ -59,7 +59,9 @@ class Handle:
         self._below: dict[int, Span] = {}
         self._left: list[Any] = []
         self._is_ended = False
+        self._mine: Any = None
         if step is not None and step.context is not None:
+            self._mine = get_current_span(step.context)  # a step that has ended has no context
             scope.enter(step.context)
 
     def __del__(self) -> None:
@@ -182,10 +184,10 @@ class Handle:
     def _leave(self) -> None:
         if self._above is not None:
             self._above._below.pop(id(self), None)
-        if self._step is None or self._step.context is None:
+        if self._mine is None:
             return
         with guard("leaving a span"):
-            mine = [get_current_span(self._step.context), *self._left]
+            mine = [self._mine, *self._left]
             current = get_current_span()
             if any(current is span for span in mine):
                 scope.enter(self._before)

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 import orjson
 
 from nexus_otel import semconv
+from nexus_otel._environ import variables
 from nexus_otel.config import NexusError
 from nexus_otel.export.read import StoredEvent, StoredLink, StoredSpan
 
@@ -63,6 +64,8 @@ class Address:
     def of(cls, text: str) -> Address:
         """Read `clickhouse://user:password@host:port/database?table=otel_traces`.
 
+        Without a password there, that of `CLICKHOUSE_PASSWORD` is taken, which no list of processes shows.
+
         Raises:
             UnreachableError: It is no such address.
         """
@@ -76,7 +79,8 @@ class Address:
             raise UnreachableError(
                 f"--store {shown(text)}: expected a file, a folder, or clickhouse://user@host:8123/database?table={_TABLE}"
             )
-        user, password = unquote(parts.username or "default"), unquote(parts.password or "")
+        user = unquote(parts.username or "default")
+        password = unquote(parts.password) if parts.password else variables().get("CLICKHOUSE_PASSWORD", "")
         return cls(parts.hostname, port, user, password, database, table, secure)
 
     def __str__(self) -> str:
@@ -194,15 +198,17 @@ class Conditions:
 
     def have(self, names: Iterable[str], value: str, columns: Iterable[str] = ()) -> None:
         """Only traces with a value in one of the attributes of a span or its resource, or in one of the columns."""
-        maps = ("SpanAttributes", "ResourceAttributes")
-        texts = [f"{of}[{self._param(name)}]" for name in names for of in maps] + list(columns)
-        self._have(" OR ".join(self._is(text, value) for text in texts))
+        self._have(" OR ".join(self._is(text, value) for text in self._texts(names, columns)))
 
-    def begin(self, name: str, beginning: str) -> None:
-        """Only traces with an attribute that begins so."""
-        key, value = self._param(name), self._param(beginning)
+    def begin(self, names: Iterable[str], beginnings: Sequence[str], columns: Iterable[str] = ()) -> None:
+        """Only traces in which one of these begins so."""
+        params = [self._param(one) for one in beginnings]
+        texts = self._texts(names, columns)
+        self._have(" OR ".join(f"startsWith({text}, {param})" for text in texts for param in params))
+
+    def _texts(self, names: Iterable[str], columns: Iterable[str]) -> list[str]:
         maps = ("SpanAttributes", "ResourceAttributes")
-        self._have(" OR ".join(f"startsWith({of}[{key}], {value})" for of in maps))
+        return [f"{of}[{self._param(name)}]" for name in names for of in maps] + list(columns)
 
     def __str__(self) -> str:
         return " AND ".join(self._where)
