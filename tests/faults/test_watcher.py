@@ -101,7 +101,7 @@ def test_a_watcher_is_there_only_for_an_endpoint(worlds):
         "off": ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "NEXUS_WATCHER": "off"}, 0),
         "inert": ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "NEXUS_ENABLED": "false"}, 0),
     }
-    for name, (env, count) in cases.items():
+    for env, count in cases.values():
         world = worlds()
         with waiting(world, **env) as process:
             time.sleep(0 if count else 0.3)  # it takes its name when it is there
