@@ -1,8 +1,8 @@
 """Many spans through the live processor: `python bench/live.py`.
 
 Agents that work, poll, fail and loop, many at a time, and some that never end; on the SDK's spans, made by hand with
-the facts that our instrumentation writes. Prints the rate, what a span costs with and without the processor (CPU time),
-and the process's memory on the way, which must not grow.
+the facts that our instrumentation writes, 20 ms each. Prints the rate, what a span costs with and without the
+processor (CPU time), and the process's memory on the way, which must not grow.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ MARKS = (1_000, 10_000, 100_000, 500_000, 1_000_000, 2_000_000)
 ABANDONED = 50
 """One run of so many is never ended."""
 HEARD = [0]
+NOW = [1_700_000_000_000_000_000]
 
 
 def memory_mb() -> float:
@@ -38,9 +39,8 @@ class Agent:
 
     def __init__(self, tracer: Any, number: int) -> None:
         self.tracer, self.number, self.step = tracer, number, 0
-        self.root = tracer.start_span(
-            "invoke_agent bench", attributes={"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "bench"}
-        )
+        about = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "bench"}
+        self.root = tracer.start_span("invoke_agent bench", attributes=about, start_time=NOW[0])
         self.inside = set_span_in_context(self.root)
 
     def go_on(self) -> int:
@@ -52,12 +52,14 @@ class Agent:
             "gen_ai.response.finish_reasons": ("tool_call",), "nexus.message.count": 2 * self.step,
             "nexus.message.bytes": 600 * self.step,
         }  # fmt: skip
-        self.tracer.start_span("chat claude-sonnet-4-5", self.inside, attributes=chat).end()
-        self.tracer.start_span("execute_tool work", self.inside, attributes=self.tool()).end()
+        for name, attributes in (("chat claude-sonnet-4-5", chat), ("execute_tool work", self.tool())):
+            span = self.tracer.start_span(name, self.inside, attributes=attributes, start_time=NOW[0])
+            NOW[0] += 20_000_000
+            span.end(NOW[0])
         if self.step < 40:
             return 2
         if self.number % ABANDONED:
-            self.root.end()
+            self.root.end(NOW[0])
         return 3
 
     def tool(self) -> dict[str, Any]:

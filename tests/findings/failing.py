@@ -163,6 +163,7 @@ class Outcome:
 
     spans: Sequence[Span]
     found: Sequence[Mapping[str, Any]]
+    home: Path
 
     @property
     def root(self) -> Span:
@@ -198,17 +199,19 @@ def ran(world: World, on: Framework, names: Iterable[str], **env: str) -> tuple[
     exported = world.folder / "traces.jsonl"
     exported.write_text(world.nexus("export").out)
     lines = world.nexus("diagnose", "--json", str(exported), **detect).out.splitlines()
-    return done, outcomes(names, world.stored(), [json.loads(line) for line in lines])
+    return done, outcomes(names, world, [json.loads(line) for line in lines])
 
 
-def outcomes(names: Sequence[str], spans: Sequence[Span], found: Sequence[Mapping[str, Any]]) -> dict[str, Outcome]:
+def outcomes(names: Sequence[str], world: World, found: Sequence[Mapping[str, Any]]) -> dict[str, Outcome]:
     """Tell the runs apart: they began in the order of their names."""
+    spans = world.stored()
     roots = sorted((span for span in spans if not span.parent_id), key=lambda span: span.start_ns)
     assert len(roots) == len(names), [span.name for span in roots]
     return {
         name: Outcome(
             [span for span in spans if span.trace_id == root.trace_id],
             [one for one in found if one["trace_id"] == root.trace_id],
+            world.home,
         )
         for name, root in zip(names, roots, strict=True)
     }

@@ -15,7 +15,7 @@ from nexus_otel.cli.findings import findings_of, told
 from nexus_otel.cli.report import print_report
 from nexus_otel.cli.runs import AmbiguousError, NothingFoundError, Run, Tree
 from nexus_otel.cli.sources import Source, is_file, one_run, opened
-from nexus_otel.cli.terminal import console, count, moment, one_line
+from nexus_otel.cli.terminal import console, count, is_unicode, moment, one_line
 from nexus_otel.detect.model import MODES, Finding
 
 FOUND: int = 3
@@ -124,7 +124,9 @@ class _Several:
         names = source.short([run for run, _first in self.shown])
         for run, first in self.shown:
             line = f"{names[run.id]}  {moment(run.start_ns)}  {first.mode}  {one_line(first.title, 100)}"
-            to.print(Text(line), soft_wrap=True)
+            cut = Text(line)
+            cut.truncate(to.width, overflow="ellipsis" if is_unicode(to) else "crop")
+            to.print(cut, soft_wrap=True)
         if self.failing > len(self.shown):
             more = f"and {self.failing - len(self.shown)} more: --json lists every finding"
             to.print(Text(more, style="dim"))

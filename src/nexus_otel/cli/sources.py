@@ -139,6 +139,8 @@ def _of_file(name: str) -> Held:
         return Spilled(spans_of_lines(sys.stdin.buffer, "stdin", left_out))
     if is_segment(Path(name)):
         scan = Scan(None, files=[Path(name)])
+        if scan.trace_ids and scan.skipped:
+            left_out(f"{scan.skipped} damaged {'record' if scan.skipped == 1 else 'records'} in {name}")
         if scan.trace_ids:
             return scan
     return Spilled(spans_in(Path(name), left_out))

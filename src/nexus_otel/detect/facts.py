@@ -147,6 +147,7 @@ def _foreign(span: SpanView, agent: AgentView) -> ToolFacts:
         words=words,
         form=normal.answer_form(answer) if answer is not None else "other",
         id=str(get(semconv.TOOL_CALL_ID) or ""),
+        derived=get(semconv.DERIVED) is True,
     )
     if facts.answer is None and failed:
         facts.answer = facts.error
@@ -228,6 +229,12 @@ def finish_reasons(span: SpanView) -> tuple[str, ...]:
     if type(reasons) is tuple:
         return reasons
     return tuple(map(str, reasons)) if isinstance(reasons, list) else ()
+
+
+def is_whole(attributes: Mapping[str, Any], name: str) -> bool:
+    """Whether an attribute was recorded without being cut."""
+    truncated = attributes.get(semconv.TRUNCATED)
+    return not (isinstance(truncated, tuple | list) and name in truncated)
 
 
 def was_cut(span: SpanView) -> bool:

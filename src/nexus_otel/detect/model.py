@@ -171,7 +171,8 @@ class RunView:
         start_ns: When it began.
         agents: Its agents by span id.
         steps: Model calls so far.
-        tokens: Input and output tokens so far.
+        tokens: Input and output tokens so far, with `output_tokens` of them, of the `model` that was asked last and its
+            `provider`.
         state: What detectors keep for the whole run, by their mode.
         found: The findings so far, by mode and key.
     """
@@ -183,6 +184,9 @@ class RunView:
     agents: dict[str, AgentView] = field(default_factory=dict)
     steps: int = 0
     tokens: int = 0
+    output_tokens: int = 0
+    model: str = ""
+    provider: str = ""
     state: dict[str, Any] = field(default_factory=dict)
     found: dict[tuple[str, Any], Finding] = field(default_factory=dict)
 

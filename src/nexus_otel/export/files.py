@@ -43,7 +43,7 @@ def spans_in(path: Path, told: Told) -> Iterator[StoredSpan]:
         with path.open("rb") as file:
             yield from spans_of_lines(file, str(path), told)
     elif path.suffix == ".nxs" or is_segment(path):
-        yield from _of_segment(path)
+        yield from _of_segment(path, told)
     else:
         yield from _of_protobuf(path)
 
@@ -189,13 +189,15 @@ def is_segment(path: Path) -> bool:
         return False
 
 
-def _of_segment(path: Path) -> Iterator[StoredSpan]:
+def _of_segment(path: Path, told: Told) -> Iterator[StoredSpan]:
     from nexus_otel.export.read import stored
     from nexus_otel.export.scan import Scan
 
     scan = Scan(None, files=[path])
     if not scan.trace_ids:
         raise UnreadableFileError(f"{path} holds no spans that can be read")
+    if scan.skipped:
+        told(f"{scan.skipped} damaged {'record' if scan.skipped == 1 else 'records'} in {path}")
     yield from stored(scan)
 
 

@@ -21,7 +21,7 @@ from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 from nexus_otel import config, semconv
 from nexus_otel._guard import guard, new_lock, report
 from nexus_otel.detect.all import detectors
-from nexus_otel.detect.detection import Detection
+from nexus_otel.detect.detection import MAX_OPEN, Detection
 from nexus_otel.detect.model import INFO, LEVELS, LOOP, Finding, SpanView
 from nexus_otel.engine.limits import LoopDetected, stopped
 from nexus_otel.genai.ending import looks
@@ -45,7 +45,7 @@ class _Trace:
 
     Attributes:
         root: The span of its first run.
-        open: Its open spans, weakly, with their views: a finding in somebody else's is told on the nearest above.
+        open: Its open spans, weakly, with their views: a finding in a span that has ended is told on the nearest above.
         told: The level and the stage at which each finding was told last.
         waiting: Findings of level info, with agent and version: told outside when they rise or the trace ends.
     """
@@ -74,8 +74,14 @@ class Live:
             settings = config.current()
             self._history = History(self._lock)
             asked = detectors(detecting.thresholds(settings), detecting.limits(settings), self._history.baselines)
-            self._following = Detection(asked, lambda mode, error: report(f"looking for {mode}", error))
+            self._following = Detection(
+                asked, lambda mode, error: report(f"looking for {mode}", error), forgot=self._forget
+            )
         return self._following
+
+    def _forget(self, trace_id: str) -> None:
+        self._traces.pop(int(trace_id, 16), None)
+        stopped.forget(int(trace_id, 16))
 
     def close(self) -> None:
         """Keep how long steps took, for the next process."""
@@ -97,7 +103,8 @@ class Live:
                 if len(self._traces) > _MOST_TRACES:
                     self._traces.popitem(last=False)
             here, view = weakref.ref(span), _begun(span)
-            trace.open[context.span_id] = here, view
+            if len(trace.open) < MAX_OPEN:
+                trace.open[context.span_id] = here, view
             if trace.root is None and is_genai:
                 trace.root = here
             self._detection.begins(view)
@@ -105,7 +112,7 @@ class Live:
     def look(self, span: Any, end_ns: int | None) -> None:
         """Look at a span of ours that is about to end."""
         if isinstance(span, Span) and span.is_recording():
-            self._ends(span, end_ns or time.time_ns(), span)
+            self._ends(span, end_ns or time.time_ns(), told_on_it=True)
 
     def ended(self, span: ReadableSpan) -> None:
         """Take a span that has ended: of others, it is looked at now."""
@@ -113,20 +120,21 @@ class Live:
         if context is None or context.trace_id not in self._traces:
             return
         if scope is None or not scope.name.startswith(_OURS):
-            self._ends(span, span.end_time or time.time_ns(), self._above(span))
+            self._ends(span, span.end_time or time.time_ns(), told_on_it=False)
         with self._lock:
             trace = self._traces.get(context.trace_id)
             if trace is not None:
                 trace.open.pop(context.span_id, None)
                 if not trace.open:
                     del self._traces[context.trace_id]
+                    stopped.forget(context.trace_id)
                     if self._history is not None:
                         self._history.run_ended()
         if trace is not None and not trace.open:
             for waiting in trace.waiting.values():
                 tell(*waiting, self.callbacks)
 
-    def _ends(self, span: ReadableSpan, end_ns: int, target: Any) -> None:
+    def _ends(self, span: ReadableSpan, end_ns: int, *, told_on_it: bool) -> None:
         context = span.context
         trace = self._traces.get(context.trace_id) if context is not None else None
         if context is None or trace is None:
@@ -136,7 +144,8 @@ class Live:
         with self._lock:
             found = self._detection.ends(view)
         for finding in found:
-            self._tell(trace, finding, target, span)
+            here = told_on_it and (finding.span_id == view.span_id or not view.parent_id)
+            self._tell(trace, finding, span if here else self._above(span), span)
 
     def _above(self, span: ReadableSpan) -> Any:
         """Return the nearest span above one that is open."""
@@ -263,7 +272,8 @@ def _begun(span: ReadableSpan) -> SpanView:
 def _ended(view: SpanView, span: ReadableSpan, end_ns: int) -> SpanView:
     """Return the view of a span that has begun with what is known at its end."""
     status = span.status
-    view.name, view.end_ns, view.attributes = span.name, end_ns, _attributes(span)
+    view.rename(_attributes(span))
+    view.name, view.end_ns, view.facts = span.name, end_ns, None
     view.failed, view.message = status.status_code is StatusCode.ERROR, status.description or ""
     held = getattr(span, "_events", None)
     if held is None or len(held):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from nexus_otel import _version, semconv
 from nexus_otel._guard import guard, note_once, report, start_thread
-from nexus_otel.detect.model import INFO, Finding
+from nexus_otel.detect.model import ERROR, INFO, Finding
 from nexus_otel.genai.own import is_real, own
 
 Callback = Callable[[Finding], None]
@@ -59,7 +59,7 @@ def _emit(finding: Finding, attributes: dict[str, Any]) -> None:
         provider = own.logger_provider
     if provider is None:
         return
-    level = SeverityNumber.INFO if finding.level == INFO else SeverityNumber.WARN
+    level = {INFO: SeverityNumber.INFO, ERROR: SeverityNumber.ERROR}.get(finding.level, SeverityNumber.WARN)
     where = SpanContext(int(finding.trace_id, 16), int(finding.span_id, 16), is_remote=False, trace_flags=TraceFlags(1))
     logger = get_logger(_SCOPE, _version.__version__, provider, semconv.SCHEMA_URL)
     logger.emit(
