@@ -209,6 +209,11 @@ class Settings:
         "How long the exit may wait for the collector",
         "seconds",
     )
+    watcher: str = _setting(
+        "NEXUS_WATCHER", _choice("auto", "off"), "auto",
+        "auto: where there is an endpoint, a small process beside a launched program sends what a killed one left",
+        "auto, off",
+    )  # fmt: skip
     content: str | None = _setting(
         CONTENT_VARIABLE, _choice(*CONTENT_MODES), None,
         "Prompts, answers, tool arguments and results in what is sent", ", ".join(CONTENT_MODES),

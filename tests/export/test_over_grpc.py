@@ -69,16 +69,17 @@ def test_a_refusal_keeps_the_data_and_names_the_endpoint(receiver, pipeline, fas
     assert "secret" not in line
 
 
-def test_a_body_above_the_limit_is_split_and_a_record_above_it_stays_here(home, receiver, pipeline):
+def test_a_body_above_the_limit_is_split_and_a_record_above_it_is_cut(home, receiver, pipeline):
     sender, tracer = pipeline(over_grpc(receiver.listen_grpc(limit=25_000)))
     spans(tracer, *map(str, range(20)), text="x" * 5_000)
     spans(tracer, "large", text="x" * 50_000)
     spans(tracer, "last")
     assert sender.flush(10)
     sender.stop(1)
-    assert names(receiver) == sorted([*map(str, range(20)), "last"])
-    assert [span.name for span in read_store(home).spans] == ["large"]
-    assert _guard.failures["sending a record that is too large"] == 1
+    assert names(receiver) == sorted([*map(str, range(20)), "large", "last"])
+    (kept,) = read_store(home).spans
+    assert (kept.name, len(kept.attributes["text"])) == ("large", 50_000)
+    assert _guard.failures["sending a record that is too large, cut"] == 1
 
 
 def test_bodies_stay_under_four_mebibytes(receiver, address, pipeline):

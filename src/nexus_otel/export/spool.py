@@ -340,6 +340,9 @@ _ending: Final = guard("recording a span")
 class SpoolProcessor(SpanProcessor):
     """Puts the spans of a provider into a spool, as they begin and as they end."""
 
+    _is_own = True
+    """Whether the content beside a span is this processor's, to take or to drop."""
+
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._takes_content = not spool.targets
@@ -356,7 +359,7 @@ class SpoolProcessor(SpanProcessor):
         with _ending:
             context = span.context
             key = (context.trace_id, context.span_id)
-            apart = beside.take(*key)
+            apart = beside.take(*key) if self._is_own else None
             if context.trace_flags & 1 and not self._spool.is_inherited(key):
                 parts = encode_parts(span, apart if self._takes_content else None)
                 self._spool.end(key, cut(key, span.start_time or 0, parts) or b"".join(parts))
