@@ -12,7 +12,7 @@ def ask(key):
     place = {"api_base": os.environ["OPENAI_BASE_URL"], "api_key": key}
     model = dspy.LM(f"openai/{MODEL}", cache=False, num_retries=0, max_tokens=100, **place)
     with dspy.context(lm=model, adapter=dspy.ChatAdapter()):
-        dspy.ReAct("question -> answer", tools=list(TOOLS))(question=QUESTION)
+        dspy.ReAct("question -> answer", tools=list(TOOLS), max_iters=20)(question=QUESTION)
 
 
 runs(ask)
