@@ -1,17 +1,19 @@
 # Needs Python 3.11 or newer and make; everything else comes into .venv.
 #
 #   make demo      record an example agent (offline), say what went wrong in its run, and show it
-#   make test      run the tests; ARGS="tests/cli -k traces" picks some
+#   make test      run the tests, on every core; ARGS="tests/cli -k traces" picks some
 #   make check     lint, types, imports, package
+#   make collector       build the OpenTelemetry Collector for collector-config.yaml, outside the checkout; needs Go
+#   make collector-full  the same for all files in collector/
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := $(CURDIR)/build/demo
-ARGS ?=
+ARGS ?= -n auto --dist loadfile
 
-.PHONY: demo test lint types imports package check clean
+.PHONY: demo test lint types imports package check clean collector collector-full
 
 demo: $(STAMP)
 	@rm -rf $(DEMO)
@@ -51,6 +53,12 @@ package: $(STAMP)
 	cd build/package && bin/nexus-instrument bin/python -c 'import sitecustomize; print(sitecustomize.__file__)'
 
 check: lint types imports package
+
+collector:
+	@collector/build.sh manifest.yaml
+
+collector-full:
+	@collector/build.sh manifest-full.yaml
 
 clean:
 	rm -rf $(VENV) build dist

@@ -1,4 +1,4 @@
-"""Writes the generated parts of the README: the settings, the support table, the picture of a run.
+"""Writes the generated parts of the README and of the page on findings: tables, and the picture of a run.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    exits 1 if the tables are not what the code says
@@ -13,14 +13,17 @@ import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 from nexus_otel.bootstrap.activate import INSTRUMENTORS
 from nexus_otel.config import settings_table
+from nexus_otel.detect.thresholds import Thresholds
 from nexus_otel.engine.target import release
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+FINDINGS = ROOT / "docs" / "findings.md"
 
 
 def settings() -> str:
@@ -31,6 +34,18 @@ def settings() -> str:
         default = "" if entry.default in (None, ()) else str(entry.default)
         default = default.lower() if isinstance(entry.default, bool) else default
         rows.append(f"| `{about['variable']}` | {about['values']} | {default} | {about['meaning']} |")
+    return "\n".join(rows)
+
+
+def thresholds() -> str:
+    """Return the table of thresholds, with the meanings of their docstring."""
+    listed = (Thresholds.__doc__ or "").partition("Attributes:")[2]
+    meanings = {found[1]: found[2] for found in re.finditer(r"^ +(\w+): (.+)$", listed, re.MULTILINE)}
+    rows = ["| threshold | default | meaning |", "|---|---|---|"]
+    for one in fields(Thresholds):
+        if isinstance(one.default, int | float | tuple):
+            value = "/".join(map(str, one.default)) if isinstance(one.default, tuple) else f"{one.default:g}"
+            rows.append(f"| `{one.name}` | {value} | {meanings[one.name]} |")
     return "\n".join(rows)
 
 
@@ -67,8 +82,8 @@ def _framework_of(path: Path) -> str | None:
 
 
 def filled(text: str) -> str:
-    """Return the README with its generated parts as the code has them."""
-    for name, content in (("settings", settings()), ("support", support())):
+    """Return a page with its generated parts as the code has them."""
+    for name, content in (("settings", settings()), ("support", support()), ("thresholds", thresholds())):
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
         text = pattern.sub(lambda found, content=content: found[1] + content + found[2], text)
     return text
@@ -99,10 +114,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    text = README.read_text("utf-8")
+    pages = {page: page.read_text("utf-8") for page in (README, FINDINGS)}
     if options.check:
-        return 0 if filled(text) == text else 1
-    README.write_text(filled(text), "utf-8")
+        return 0 if all(filled(text) == text for text in pages.values()) else 1
+    for page, text in pages.items():
+        page.write_text(filled(text), "utf-8")
     picture()
     return 0
 

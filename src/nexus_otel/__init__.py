@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         StepLimitExceeded,
         TokenLimitExceeded,
     )
+    from nexus_otel.export.durable import durable
     from nexus_otel.normal import register_error_form
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "__version__",
     "agent",
     "context",
+    "durable",
     "flush",
     "instrument",
     "limits",
@@ -46,6 +48,7 @@ __all__ = [
 _ELSEWHERE = {
     "NexusError": "nexus_otel.config",
     "SettingError": "nexus_otel.config",
+    "durable": "nexus_otel.export.durable",
     "register_error_form": "nexus_otel.normal",
     **dict.fromkeys(
         ("NexusClient", "Span", "Trace", "agent", "context", "limits", "on_finding", "step", "tool"),

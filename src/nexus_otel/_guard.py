@@ -111,3 +111,13 @@ def quietly(function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
     except Exception:  # noqa: BLE001 - foreign values may do anything when they are looked at
         return None
+
+
+def start_thread(name: str, work: Callable[..., None], *args: Any) -> threading.Thread | None:
+    """Start a thread that holds up no exit; None where the interpreter is ending: from 3.12 on it starts none then."""
+    thread = threading.Thread(target=work, args=args, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread

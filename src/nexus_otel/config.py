@@ -69,6 +69,20 @@ def _limits(text: str) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
+def _levels(text: str) -> tuple[tuple[str, float | tuple[float, ...]], ...]:
+    found: list[tuple[str, float | tuple[float, ...]]] = []
+    for word in _words(text):
+        name, _, value = word.partition("=")
+        try:
+            numbers = tuple(float(number) for number in value.split("/"))
+        except ValueError:
+            numbers = (-1.0,)
+        if not name.strip() or not all(0 <= number < float("inf") for number in numbers):
+            raise ValueError("a comma list of name=number, as docs/findings.md has the names")
+        found.append((name.strip().lower(), numbers if len(numbers) > 1 else numbers[0]))
+    return tuple(found)
+
+
 def _number(least: float, kind: type[int | float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
@@ -195,6 +209,11 @@ class Settings:
         "How long the exit may wait for the collector",
         "seconds",
     )
+    watcher: str = _setting(
+        "NEXUS_WATCHER", _choice("auto", "off"), "auto",
+        "auto: where there is an endpoint, a small process beside a launched program sends what a killed one left",
+        "auto, off",
+    )  # fmt: skip
     content: str | None = _setting(
         CONTENT_VARIABLE, _choice(*CONTENT_MODES), None,
         "Prompts, answers, tool arguments and results in what is sent", ", ".join(CONTENT_MODES),
@@ -223,6 +242,10 @@ class Settings:
     slow_ok: tuple[str, ...] = _setting(
         "NEXUS_SLOW_OK", _words, (), "Tools and models that may take long: no latency spike", "comma list of names"
     )
+    thresholds: tuple[tuple[str, float | tuple[float, ...]], ...] = _setting(
+        "NEXUS_THRESHOLDS", _levels, (), "When what is seen becomes a finding, as in `loop_calls=4,hard_tool_s=120`",
+        "comma list of name=number, the names of [docs/findings.md](docs/findings.md)",
+    )  # fmt: skip
     user_id: str | None = _setting("NEXUS_USER_ID", str, None, "On every span: `user.id`", "text")
     session_id: str | None = _setting("NEXUS_SESSION_ID", str, None, "On every span: `session.id`", "text")
     environment: str | None = _setting(

@@ -114,3 +114,31 @@ def test_content_on_the_agent_alone_is_shown():
 
 def test_without_content_it_says_how_to_get_it():
     assert printed([span(1, 0, "chat", 0, 1, CHAT)]) == NOT_RECORDED + "\n"
+
+
+def test_a_run_whose_model_calls_say_nothing_is_shown_by_what_it_was_given_and_answered():
+    root = {**AGENT, **conversation([USER], [PLAN])}
+    step = {"nexus.output": '{"left": 3}'}
+    said = printed(
+        [span(1, 0, "invoke_agent a", 0, 9, root), span(2, 1, "chat m", 1, 2, CHAT), span(3, 1, "step 1", 3, 4, step)]
+    )
+    assert "  user  Plan two days in Paris\n  assistant  Here is the plan.\n" in said
+    assert '  output  {"left": 3}\n' in said
+
+
+def test_what_was_searched_and_found_is_shown():
+    found = {
+        "gen_ai.operation.name": "retrieval",
+        "gen_ai.retrieval.query.text": "paris",
+        "gen_ai.retrieval.documents": "[1]",
+    }
+    root = {**AGENT, **conversation([USER], [PLAN])}
+    said = printed(
+        [
+            span(1, 0, "invoke_agent a", 0, 9, root),
+            span(2, 1, "retrieval", 1, 2, found),
+            span(3, 1, "chat m", 3, 4, {**CHAT, **conversation([USER], [PLAN])}),
+        ]
+    )
+    assert "  query  paris\n  documents  [1]\n" in said
+    assert said.count("Plan two days") == 1

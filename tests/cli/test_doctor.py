@@ -71,7 +71,7 @@ def test_a_collector_that_is_there_and_one_that_is_not(set_to, nexus):  # noqa: 
         assert [one["answers"] for one in found["destinations"]] == [True]
     wrong, _found = problems(nexus)
     (line,) = wrong
-    assert line.startswith(f"{collector.url} does not take traces: ")
+    assert line.startswith(f"{collector.url} does not take traces: nothing listens on 127.0.0.1:")
 
 
 def test_a_setting_with_a_slip_in_it(set_to, nexus):  # noqa: F811

@@ -624,3 +624,15 @@ def test_switched_off_it_does_nothing():
     with recorded(NEXUS_ENABLED="false") as seen, NexusClient().start_trace() as trace:
         trace.start_span("x").end(output={"a": 1})
     assert not seen.spans
+
+
+@pytest.mark.parametrize("metadata", [{"model": "m"}, {"tool": "look"}, {}])
+def test_when_a_span_has_ended_what_was_current_before_is_so_again(seen, metadata):
+    client = NexusClient(agent_id="a")
+    for _run in range(2):
+        with client.start_trace(metadata={"input": "go"}) as trace:
+            before = otel_context.get_current()
+            with trace.start_span("work", metadata) as span:
+                span.end(output={"input_tokens": 1})
+            assert otel_context.get_current() is before
+    assert len({one.context.trace_id for one in seen.spans}) == 2

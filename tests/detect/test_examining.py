@@ -50,6 +50,12 @@ def test_the_order_of_arrival_does_not_matter(shuffled):
     assert [one["mode"] for one in expected] == ["loop", "tool_error"]
 
 
+def test_a_run_whose_first_span_is_missing_is_one_run_all_the_same():
+    spans = a_loop()[:-1]
+    assert {span.parent_id for span in spans} == {f"{1:016x}"}
+    assert [one["mode"] for one in told_of(spans)] == ["loop"]
+
+
 def test_interleaved_runs_are_told_apart():
     spans = [*a_loop(), *an_error(), *run().steps(2, "search", {"q": "x"}, "y").spans()]
     expected = by_trace(told_of(spans))
@@ -180,3 +186,12 @@ def test_a_run_of_many_calls_keeps_little():
     assert followed is not None
     assert len(followed.found) <= 600
     assert all(len(finding.evidence) <= 50 for finding in followed.found.values())
+
+
+def test_what_was_cut_may_be_said_in_any_way():
+    for said in (3, "text", None, [], ("gen_ai.output.messages",)):
+        one = run(tools={"charge": takes(["n"], n="integer")})
+        one.model("", ("chrage", {"n": 1})).step("charge", "{", "Error: no").model("Sorry.")
+        for span in one.spans():
+            span.attributes = dict(span.attributes) | {semconv.TRUNCATED: said}
+        assert examine(one.closed, broken=lambda mode, error: pytest.fail(f"{mode}: {error!r}"))

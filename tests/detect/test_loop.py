@@ -46,6 +46,52 @@ def test_what_was_spent_since_the_second_call_is_told():
     assert found.data["seconds"] == pytest.approx(2.2)
 
 
+@BOTH
+def test_the_evidence_of_a_loop(content):
+    one = run(content=content)
+    (found,) = one.steps(4, "search", {"q": "x" * 500}, "y" * 500).find()
+    calls = [span.span_id for span in one.closed if span.tool]
+    data = found.data
+    assert (data["tools"], data["period"], data["form"]) == (["search"], 1, "other")
+    assert (data["first"], data["last"], list(found.evidence)) == (calls[0], calls[-1], calls)
+    assert (data["model"], data["tokens"], data["output_tokens"]) == ("a-model", 240, 40)
+    assert ("arguments" in data, "answer" in data, "differs" in data) == (content, content, False)
+    assert all(len(data.get(name, "")) <= 200 for name in ("arguments", "answer"))
+
+
+@BOTH
+def test_the_evidence_of_a_loop_of_errors(content):
+    one = run(content=content)
+    for n in range(4):
+        one.step(
+            "charge", {"order": f"#{n}", "currency": "eur", "note": "a" * n}, RaisedError("ValueError", "no order")
+        )
+    (found,) = loops(one.find())
+    assert (found.data["class"], found.data["error_type"]) == ("bad_arguments", "ValueError")
+    assert found.data.get("differs") == (["order", "note"] if content else None)
+    assert "order" not in found.title
+
+
+def test_an_argument_that_is_sometimes_left_out_differs():
+    one = run()
+    for given in ({"a": 1}, {"a": 1, "b": 2}, {"b": 2}, {"b": 2, "c": {"d": [1]}}):
+        one.step("charge", given, RaisedError("ValueError", "no order"))
+    assert loops(one.find())[0].data["differs"] == ["b", "a", "c"]
+
+
+@BOTH
+def test_the_evidence_of_a_cycle(content):
+    one = run(content=content)
+    for _ in range(4):
+        one.step("search", {"q": "x"}, "y").step("lookup", {"id": 1}, RaisedError("LookupError", "not found"))
+    (found,) = loops(one.find())
+    assert [call["tool"] for call in found.data["calls"]] == ["search", "lookup"]
+    assert [call.get("class") for call in found.data["calls"]] == [None, "not_found"]
+    assert [call.get("answer") for call in found.data["calls"]] == (["y", None] if content else [None, None])
+    assert (found.data["tokens"], found.data["period"]) == (480, 2)
+    assert found.data["seconds"] == pytest.approx(4.4)
+
+
 def test_key_order_space_and_volatile_values_do_not_hide_it():
     one = run()
     for n, given in enumerate(({"a": 1, "b": "x y"}, {"b": "X  Y", "a": 1}, {"a": 1, "b": "x y", "request_id": "7"})):

@@ -116,6 +116,7 @@ class World:
     def env(self, **more: str) -> dict[str, str]:
         given = {
             "NEXUS_HOME": str(self.home),
+            "NEXUS_WATCHER": "off",  # what a program leaves behind is for the test to find
             "ANTHROPIC_BASE_URL": self.provider.url,
             "ANTHROPIC_API_KEY": self.key,
             "OPENAI_BASE_URL": f"{self.provider.url}/v1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -100,3 +101,10 @@ def leave():
     print(time.monotonic() - began)
 atexit.register(leave)
 """
+
+
+def flush_in_vain(sender, told, timeout_s=10):
+    """Flush until something is told: the answer may take longer than one flush waits."""
+    until = time.monotonic() + timeout_s
+    while not told and time.monotonic() < until:
+        assert not sender.flush(0.05)

@@ -15,6 +15,7 @@ from nexus_otel.export.read import read_store, requests_json
 from nexus_otel.export.segment import (
     BEGIN,
     BLOB,
+    CUT,
     MAGIC,
     NOTE,
     SPANS,
@@ -25,7 +26,8 @@ from nexus_otel.export.segment import (
     read_records,
     segment_name,
 )  # fmt: skip
-from nexus_otel.export.wire import encode_begin, encode_span
+from nexus_otel.export.texts import Known, cut, joined
+from nexus_otel.export.wire import encode_begin, encode_parts, encode_span
 from tests.export.kit import opened
 
 FILES = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -129,6 +131,69 @@ def test_the_head_of_what_we_encode_is_found(payloads):
         (one,) = spans_of(ExportTraceServiceRequest.FromString(payload))
         assert head(payload, 0, len(payload)) == (one.key, one.span.start_time_unix_nano)
     assert head(payloads[0] + payloads[2], 0, len(payloads[0] + payloads[2])) is None
+
+
+# -- spans whose texts stand apart -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory):
+    """A header, then the records of two spans that share texts."""
+    _spool, provider = opened(tmp_path_factory.mktemp("apart"), durability="memory")
+    known, records = Known(), []
+    for name in ("root", ""):
+        span = provider.get_tracer("agent").start_span(name, attributes={"a": json.dumps([{"role": "x" * 700}] * 3)})
+        span.end()
+        texts, payload = known.records(cut((span.context.trace_id, span.context.span_id), 5, encode_parts(span)))
+        records += [*(pack(BLOB, text) for text in texts), pack(CUT, payload)]
+    return new_header((), "local", {}, keep=True).encode(), records
+
+
+@FILES
+@given(data=st.data())
+def test_a_mutated_segment_with_texts_apart(tmp_path, apart, data):
+    mutated = bytearray(apart[0] + b"".join(apart[1]))
+    for _ in range(data.draw(st.integers(1, 8))):
+        place = data.draw(st.integers(0, len(mutated) - 1))
+        mutated[place : place + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=12))
+    store = read(tmp_path, bytes(mutated))
+    assert {span.name for span in store.spans} <= {"root", ""}
+
+
+@FILES
+@given(data=st.data())
+def test_sound_records_of_mutated_spans_and_texts(tmp_path, apart, data):
+    header, records = apart
+    mutated = []
+    for record in records:
+        body = bytearray(record[9:])
+        place = data.draw(st.integers(0, min(len(body), 90)))
+        body[place : place + data.draw(st.integers(0, 6))] = data.draw(st.binary(max_size=6))
+        mutated.append(pack(record[8], bytes(body)))
+    read(tmp_path, header + b"".join(data.draw(st.permutations(mutated))))
+
+
+@FILES
+@given(payload=st.binary(max_size=400))
+def test_the_record_of_anything_is_a_span_or_none(tmp_path, payload):
+    joined(payload, lambda _number: None)
+    for kind in (CUT, BLOB):
+        read(tmp_path, new_header((), "local", {}, keep=True).encode() + pack(kind, payload))
+
+
+def test_a_record_that_asks_for_more_than_there_can_be_is_none(tmp_path):
+    text = b"x" * 1_000_000
+    payload = b"k" * 24 + bytes(8) + (500).to_bytes(4, "little") + b"".join(
+        number.to_bytes(4, "little") for _ in range(500) for number in (0, 0, len(text))
+    )  # fmt: skip
+    header = new_header((), "local", {}, keep=True).encode()
+    tracemalloc.start()
+    store = read(tmp_path, header + pack(BLOB, bytes(4) + text) + pack(CUT, payload))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert store.spans == []
+    assert store.skipped == 1
+    assert peak < 50_000_000
 
 
 ODD = st.recursive(

@@ -18,7 +18,7 @@ from nexus_otel import _guard
 from nexus_otel.export.answer import Outcome
 from nexus_otel.export.over_grpc import _failed
 from nexus_otel.export.read import read_store
-from tests.export.kit import SENDING, names, over_grpc, run, spans
+from tests.export.kit import SENDING, flush_in_vain, names, over_grpc, run, spans
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_refusal_keeps_the_data_and_names_the_endpoint(receiver, pipeline, fas
     receiver.behaviour, address = code, receiver.listen_grpc()
     sender, tracer = pipeline(over_grpc(address, headers={"x-key": "secret"}))
     spans(tracer, "a")
-    assert not sender.flush(0.05)
+    flush_in_vain(sender, caplog.records)
     receiver.behaviour = "ok"
     assert sender.flush(5)
     assert names(receiver) == ["a"]
@@ -69,16 +69,17 @@ def test_a_refusal_keeps_the_data_and_names_the_endpoint(receiver, pipeline, fas
     assert "secret" not in line
 
 
-def test_a_body_above_the_limit_is_split_and_a_record_above_it_stays_here(home, receiver, pipeline):
+def test_a_body_above_the_limit_is_split_and_a_record_above_it_is_cut(home, receiver, pipeline):
     sender, tracer = pipeline(over_grpc(receiver.listen_grpc(limit=25_000)))
     spans(tracer, *map(str, range(20)), text="x" * 5_000)
     spans(tracer, "large", text="x" * 50_000)
     spans(tracer, "last")
     assert sender.flush(10)
     sender.stop(1)
-    assert names(receiver) == sorted([*map(str, range(20)), "last"])
-    assert [span.name for span in read_store(home).spans] == ["large"]
-    assert _guard.failures["sending a record that is too large"] == 1
+    assert names(receiver) == sorted([*map(str, range(20)), "large", "last"])
+    (kept,) = read_store(home).spans
+    assert (kept.name, len(kept.attributes["text"])) == ("large", 50_000)
+    assert _guard.failures["sending a record that is too large, cut"] == 1
 
 
 def test_bodies_stay_under_four_mebibytes(receiver, address, pipeline):
@@ -250,6 +251,10 @@ def test_the_variable_that_quietens_grpc_is_not_left_behind(home, address):
     assert (done.stdout, done.stderr) == ("None\n", "")
 
 
+FORKED = "is multi-threaded, use of fork() may lead to deadlocks"
+"""Python 3.12 and later say so of every process with a thread, ours or anybody's."""
+
+
 @pytest.mark.parametrize("ending", ["os._exit(0 if sender.flush(5) else 1)", "sys.exit(0 if sender.flush(5) else 1)"])
 def test_forked_children_send_their_own(home, receiver, address, ending):
     done = run(
@@ -270,5 +275,6 @@ print(codes, sender.flush(5))
 sender.stop(1)
 """,
     )
-    assert (done.stdout, done.stderr) == ("[0, 0, 0, 0, 0] True\n", "")
+    said = [line for line in done.stderr.splitlines() if FORKED not in line and "os.fork()" not in line]
+    assert (done.stdout, said) == ("[0, 0, 0, 0, 0] True\n", [])
     assert names(receiver) == sorted(["a", "parent", *(f"{who} {n}" for who in ("before", "child") for n in range(5))])

@@ -124,12 +124,13 @@ def test_headers_and_compression(pipeline, environment, receiver, protocol, comp
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_partial_success_is_counted(pipeline, environment, receiver, protocol):
+def test_partial_success_is_counted_and_its_reason_said(pipeline, environment, receiver, caplog, protocol):
     receiver.behaviour = "partial"
     sender, tracer = pipeline(environment(protocol, receiver)[0])
     spans(tracer, "a", "b", "c")
     assert sender.flush(5)
     assert (sender.rejected, len(receiver.spans)) == (1, 2)
+    assert any("1 items" in line and "1 rejected on purpose" in line for line in caplog.messages)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

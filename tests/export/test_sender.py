@@ -11,6 +11,7 @@ import sys
 import time
 from email.utils import formatdate
 
+import orjson
 import pytest
 from opentelemetry.context import get_current
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -18,10 +19,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from nexus_otel import _guard, config
 from nexus_otel.config import Settings
 from nexus_otel.export import sender as sender_module
-from nexus_otel.export import shipper as shipper_module
+from nexus_otel.export import transport as transport_module
 from nexus_otel.export import writer
 from nexus_otel.export.answer import rejected
-from nexus_otel.export.destinations import Destination
+from nexus_otel.export.destinations import Destination, destination
 from nexus_otel.export.over_http import wait_of
 from nexus_otel.export.read import read_store
 from nexus_otel.export.retention import acknowledge
@@ -29,7 +30,7 @@ from nexus_otel.export.segment import is_locked, segments
 from nexus_otel.export.sender import FlushReport, Sender, flush_store
 from nexus_otel.export.spool import Spool
 from tests.export.collector import Collector
-from tests.export.kit import PRELUDE, provider_of, run, spans
+from tests.export.kit import PRELUDE, flush_in_vain, provider_of, run, spans
 
 
 @pytest.fixture
@@ -164,13 +165,13 @@ def test_the_collector_sees_no_instrumented_client(collector, pipeline, monkeypa
     from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled, is_instrumentation_enabled
 
     seen = []
-    real = shipper_module.Transport._posted
+    real = transport_module.Transport._posted
 
     def posted(self, body, timeout_s):
         seen.append((is_instrumentation_enabled(), is_http_instrumentation_enabled()))
         return real(self, body, timeout_s)
 
-    monkeypatch.setattr(shipper_module.Transport, "_posted", posted)
+    monkeypatch.setattr(transport_module.Transport, "_posted", posted)
     sender, tracer = pipeline()
     spans(tracer, "a")
     before = get_current()
@@ -183,7 +184,7 @@ def test_a_forked_child_sends_its_own(home, collector):
     done = run(
         home,
         f"""
-from nexus_otel.export.destinations import Destination
+from nexus_otel.export.destinations import Destination, destination
 from nexus_otel.export.sender import Sender
 to = Destination("traces", {collector.url!r})
 spool, provider = opened(home, to)
@@ -269,7 +270,7 @@ def test_a_refusal_keeps_the_data_and_names_the_endpoint(collector, pipeline, st
     collector.script.append((status, {"location": collector.endpoint + "/elsewhere"}, b"why"))
     sender, tracer = pipeline(Destination("traces", collector.url, {"x-key": "secret"}))
     spans(tracer, "a")
-    assert not sender.flush(0.05)
+    flush_in_vain(sender, caplog.records)
     assert {path for path, _headers, _body in collector.requests} == {"/v1/traces"}
     (line,) = [record.getMessage() for record in caplog.records]
     assert f"status {status}" in line
@@ -277,6 +278,36 @@ def test_a_refusal_keeps_the_data_and_names_the_endpoint(collector, pipeline, st
     assert "secret" not in line
     assert sender.flush(5)
     assert collector.names == ["a"]
+
+
+ADVICE = {
+    301: "it has moved, set OTEL_EXPORTER_OTLP_ENDPOINT to where it is now",
+    400: "check OTEL_EXPORTER_OTLP_PROTOCOL, which is http/protobuf",
+    401: "check the key in OTEL_EXPORTER_OTLP_TRACES_HEADERS, which is set",
+    403: "check the key in OTEL_EXPORTER_OTLP_TRACES_HEADERS, which is set",
+    404: "check OTEL_EXPORTER_OTLP_ENDPOINT",
+}
+
+
+@pytest.mark.usefixtures("fast")
+@pytest.mark.parametrize("status", ADVICE)
+def test_a_refusal_says_once_what_to_do_and_nothing_of_the_key(collector, home, environment, caplog, status):
+    address = collector.endpoint.replace("http://", "http://me:secret@")
+    environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{address}?token=secret")
+    environment.setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-key=secret")
+    environment.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    to = destination("traces")
+    collector.always = (status, {}, b"your key secret is wrong")
+    spool = Spool.open(home, [to], settings=Settings())
+    sender = Sender(spool, [to], Settings())
+    spans(provider_of(spool).get_tracer("x"), "a")
+    assert not sender.flush(0.5)
+    sender.stop(1)
+    assert len(collector.requests) > 1
+    (line,) = caplog.messages
+    assert line.startswith(f"nexus-otel: {collector.url} refuses data (status {status}: {ADVICE[status]}")
+    assert "kept" in line
+    assert "secret" not in line
 
 
 def test_a_body_that_is_too_large_is_split(collector, pipeline):
@@ -287,23 +318,44 @@ def test_a_body_that_is_too_large_is_split(collector, pipeline):
     assert collector.names == sorted(map(str, range(20)))
 
 
-def test_a_single_record_that_is_too_large_stays_here(home, collector, pipeline):
+def test_a_single_record_that_is_too_large_is_cut_and_stays_here_whole(home, collector, pipeline, caplog):
     collector.always = lambda body: 413 if len(body) > 25_000 else 200
     sender, tracer = pipeline()
     spans(tracer, "small")
-    spans(tracer, "large", text="x" * 50_000)
+    messages = orjson.dumps([{"role": "user", "parts": [{"type": "text", "content": "y" * 40_000}]}]).decode()
+    spans(tracer, "large", text="x" * 50_000, messages=messages, many=["z" * 1_000] * 40, short="s")
     spans(tracer, "small too")
     assert sender.flush(10)
     sender.stop(1)
-    assert collector.names == ["small", "small too"]
-    assert [span.name for span in read_store(home).spans] == ["large"]
+    assert collector.names == ["large", "small", "small too"]
+    (large,) = (span for span in collector.spans if span.name == "large")
+    values = {pair.key: pair.value for pair in large.attributes}
+    assert values["short"].string_value == "s"
+    assert values["text"].string_value.endswith("[cut, 50000 characters]")
+    assert orjson.loads(values["messages"].string_value)[0]["role"] == "user"
+    assert {one.string_value for one in values["nexus.truncated"].array_value.values} == {"text", "messages", "many"}
+    (kept,) = read_store(home).spans
+    assert (kept.name, len(kept.attributes["text"])) == ("large", 50_000)
+    assert _guard.failures["sending a record that is too large, cut"] == 1
+    assert any(collector.url in line and "kept whole" in line for line in caplog.messages)
+
+
+def test_a_single_record_that_no_cut_makes_small_enough_stays_here(home, collector, pipeline):
+    collector.always = lambda body: 413 if len(body) > 25_000 else 200
+    sender, tracer = pipeline()
+    spans(tracer, "x" * 50_000)
+    spans(tracer, "small")
+    assert sender.flush(10)
+    sender.stop(1)
+    assert collector.names == ["small"]
+    assert [span.name for span in read_store(home).spans] == ["x" * 50_000]
     assert _guard.failures["sending a record that is too large"] == 1
 
 
 def test_partial_success_is_counted_and_said_once(collector, pipeline, caplog):
     answer = ExportTraceServiceResponse()
     answer.partial_success.rejected_spans = 3
-    answer.partial_success.error_message = "quoting content"
+    answer.partial_success.error_message = "too old " + "x" * 1_000
     collector.always = (200, {}, answer.SerializeToString())
     sender, tracer = pipeline()
     for name in ("a", "b"):
@@ -312,7 +364,8 @@ def test_partial_success_is_counted_and_said_once(collector, pipeline, caplog):
     assert sender.rejected == 6
     (line,) = [record.getMessage() for record in caplog.records]
     assert "rejected 3" in line
-    assert "quoting" not in line
+    assert "too old" in line
+    assert len(line) < 400
 
 
 def test_one_connection_serves_many_requests(collector, pipeline):
@@ -354,7 +407,7 @@ def test_a_process_leaves_in_time(home, collector, behaviour):
         home,
         f"""
 import atexit
-from nexus_otel.export.destinations import Destination
+from nexus_otel.export.destinations import Destination, destination
 from nexus_otel.export.sender import Sender
 to = Destination("traces", {url!r})
 spool, provider = opened(home, to)
@@ -378,7 +431,7 @@ def leave(home, url, program="tracer.start_span('left').end()\nos._exit(1)"):
     done = run(
         home,
         f"""
-from nexus_otel.export.destinations import Destination
+from nexus_otel.export.destinations import Destination, destination
 spool, provider = opened(home, Destination("traces", {url!r}))
 tracer = provider.get_tracer("x")
 {program}
@@ -477,7 +530,7 @@ def test_a_living_process_keeps_its_segment(home, collector, pipeline):
 
 def test_a_lock_that_a_forked_child_keeps_is_no_hindrance(home, collector, pipeline):
     program = f"""
-from nexus_otel.export.destinations import Destination
+from nexus_otel.export.destinations import Destination, destination
 spool, provider = opened(home, Destination("traces", {collector.url!r}))
 provider.get_tracer("x").start_span("left").end()
 os.dup(spool._writer.segment._descriptor)

@@ -418,7 +418,7 @@ def test_no_error_of_the_disk_reaches_the_caller(home, monkeypatch, tmp_path):
 def test_a_failure_of_ours_does_not_reach_the_caller(home, monkeypatch, caplog):
     monkeypatch.setattr(_guard, "raise_failures", False)
     _spool, provider = opened(home)
-    monkeypatch.setattr("nexus_otel.export.spool.encode_span", lambda *_args: 1 / 0)
+    monkeypatch.setattr("nexus_otel.export.spool.encode_parts", lambda *_args: 1 / 0)
     provider.get_tracer("x").start_span("chat").end()
     assert "ZeroDivisionError" in caplog.text
 

@@ -74,15 +74,28 @@ SIGNALS = {
 }
 
 
+KEEPS = ("ok", "partial", "slow", "lost")
+"""The behaviours that keep a request."""
+
+
+def kept_of(behaviour: str, items: list[Any]) -> list[Any]:
+    """What of a request is kept."""
+    return items[1:] if behaviour == "partial" else items if behaviour in KEEPS else []
+
+
 class Receiver:
     """Accepts traces, logs and metrics as protobuf or JSON; safe for many clients at once.
 
     Attributes:
         retry_after: Seconds to name in the `Retry-After` header of error answers, over gRPC in a RetryInfo.
+        delay_s: How long a `slow` answer takes, in seconds.
+        limit: The largest request that is taken over HTTP, in bytes after decompression; a larger one is a 413.
     """
 
     def __init__(self) -> None:
         self.retry_after: float | None = None
+        self.delay_s = 1.0
+        self.limit: int | None = None
         self._behaviour = "ok"
         self._changed = threading.Condition()
         self._items: list[Span | LogRecord | Metric] = []
@@ -124,6 +137,7 @@ class Receiver:
         """What happens to the next request.
 
         `ok` keeps it; `partial` keeps all but its first item and says so; `refuse` closes the connection;
+        `slow` keeps it and answers late; `lost` keeps it and answers nothing: the acknowledgement is lost;
         `hang` waits until the behaviour changes, then closes; a number answers that status, the name of one of
         gRPC's codes answers that one. Over gRPC what is neither is UNAVAILABLE, over HTTP it is 500.
         """
@@ -131,8 +145,8 @@ class Receiver:
 
     @behaviour.setter
     def behaviour(self, value: str) -> None:
-        if value not in {"ok", "partial", "refuse", "hang"} and not value.isdigit() and not value.isupper():
-            raise ValueError(f"behaviour: {value!r} is neither ok, partial, refuse, hang nor a status")
+        if value not in {*KEEPS, "refuse", "hang"} and not value.isdigit() and not value.isupper():
+            raise ValueError(f"behaviour: {value!r} is neither {', '.join(KEEPS)}, refuse, hang nor a status")
         self._behaviour = value
 
     @property
@@ -224,10 +238,17 @@ class _Intake(Handler):
 
     def _react(self, body: Body, items: list[Any], signal: _Signal) -> None:
         receiver = self.server.owner
-        kept = {"ok": items, "partial": items[1:]}.get(body.behaviour, [])
+        if receiver.limit is not None and len(body.data) > receiver.limit:
+            self.answer(413, b"too large on purpose", {"content-type": "text/plain"})
+            return
+        kept = kept_of(body.behaviour, items)
         receiver.record(body, kept)
         match body.behaviour:
-            case "ok" | "partial":
+            case "lost":
+                self.hang_up()
+            case "ok" | "partial" | "slow":
+                if body.behaviour == "slow":
+                    self.server.closing.wait(receiver.delay_s)
                 self._accept(body, len(items) - len(kept), signal)
             case "refuse":
                 self.hang_up()

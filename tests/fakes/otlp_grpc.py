@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
-from .otlp import SIGNALS, Body, Receiver
+from .otlp import SIGNALS, Body, Receiver, kept_of
 
 PATHS = {
     "/opentelemetry.proto.collector.trace.v1.TraceService/Export": "/v1/traces",
@@ -61,9 +61,11 @@ class _Services(grpc.GenericRpcHandler):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         headers = {pair.key: pair.value for pair in context.invocation_metadata()}
         body = Body(method, headers, data, self._owner.behaviour)
-        kept = {"ok": items, "partial": items[1:]}.get(body.behaviour, [])
+        kept = kept_of(body.behaviour, items)
         self._owner.record(body, kept)
-        if body.behaviour not in {"ok", "partial"}:
+        if body.behaviour == "slow":
+            self._closing.wait(self._owner.delay_s)
+        elif body.behaviour not in {"ok", "partial"}:
             self._fail(body.behaviour, context)
         return signal.answer(len(items) - len(kept)).SerializeToString()
 

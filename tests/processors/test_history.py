@@ -7,18 +7,21 @@ import os
 import stat
 import sys
 import threading
+from dataclasses import fields
 from types import SimpleNamespace
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from nexus_otel import config
+from nexus_otel import _guard, config
 from nexus_otel.config import SettingError, Settings, from_env
 from nexus_otel.detect.baselines import Baselines
+from nexus_otel.detect.thresholds import Thresholds, changed
 from nexus_otel.genai.ending import looks
 from nexus_otel.processors import detecting
 from nexus_otel.processors.history import History
 from nexus_otel.processors.live import Live
+from tests.kit.fixtures import Kept
 
 S = 1_000_000_000
 START = 1_700_000_000 * S
@@ -209,6 +212,63 @@ def test_limits_that_are_none(text):
     assert problems == [f"NEXUS_CONTEXT_LIMITS={text!r}: expected a comma list of model=tokens"]
     with pytest.raises(SettingError):
         Settings().with_options(context_limits=text)
+
+
+def test_every_threshold_is_a_setting():
+    default = Thresholds()
+    numbers = {
+        one.name: getattr(default, one.name)
+        for one in fields(default)
+        if not isinstance(getattr(default, one.name), frozenset)
+    }
+    text = ",".join(
+        f"{name}={'/'.join(map(str, value)) if isinstance(value, tuple) else value + 1}"
+        for name, value in numbers.items()
+    )
+    chosen, problems = from_env({"NEXUS_THRESHOLDS": text})
+    assert problems == []
+    found = detecting.thresholds(chosen)
+    assert {name: getattr(found, name) for name in numbers} == {
+        name: value if isinstance(value, tuple) else value + 1 for name, value in numbers.items()
+    }
+    assert all(type(getattr(found, name)) is type(value) for name, value in numbers.items())
+
+
+def test_several_levels_of_the_context_and_one():
+    for text, levels in (("0.9/0.5", (0.5, 0.9)), ("0.7", (0.7,))):
+        assert (
+            detecting.thresholds(from_env({"NEXUS_THRESHOLDS": f"context_levels={text}"})[0]).context_levels == levels
+        )
+
+
+@pytest.mark.parametrize(
+    "text", ["loop_calls", "loop_calls=", "=3", "loop_calls=many", "poll_s=-1", "poll_s=inf", "poll_s=nan"]
+)
+def test_thresholds_that_are_no_numbers(text):
+    chosen, problems = from_env({"NEXUS_THRESHOLDS": text})
+    assert chosen.thresholds == ()
+    assert problems == [
+        f"NEXUS_THRESHOLDS={text!r}: expected a comma list of name=number, as docs/findings.md has the names"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"loops": 3}, "no threshold 'loops'"),
+        ({"is_note": 3}, "no threshold 'is_note'"),
+        ({"slow_ok": 3}, "no threshold 'slow_ok'"),
+        ({"loop_calls": 1}, "threshold loop_calls=1: expected a whole number of at least 2"),
+        ({"step_limit": 2.5}, "threshold step_limit=2.5: expected a whole number of at least 1"),
+        ({"poll_s": (1.0, 2.0)}, "threshold poll_s=(1.0, 2.0): expected a number"),
+    ],
+)
+def test_a_threshold_that_cannot_be_is_said_and_the_usual_one_holds(given, line):
+    assert changed(given) == (Thresholds(), [line])
+    _guard.failures.clear()
+    with Kept("nexus_otel") as kept:
+        assert detecting.thresholds(Settings(thresholds=tuple(given.items()))) == Thresholds()
+    assert kept.lines == [f"nexus_otel nexus-otel: {line} (docs/findings.md)"]
 
 
 def test_litellm_s_list_is_asked_where_it_is_loaded(monkeypatch):

@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nexus_otel import config
@@ -60,6 +61,18 @@ def _leave() -> None:
             pipeline.close(max(0.0, limit - time.monotonic()))
     with guard("printing the summary"):
         _summary()
+    _stay_interrupted()
+
+
+def _stay_interrupted() -> None:
+    """See to it that a program which Ctrl-C ended still ends by that signal.
+
+    CPython (3.11 to 3.14, `run_eval_code_obj`) remembers an unhandled interrupt until the next `exec` or `eval` of a
+    text, which the import of any named tuple is: what we import to send at the exit would make it an exit code of 1.
+    """
+    if getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1"):
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102 - a text of ours
 
 
 def _summary() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -103,13 +104,14 @@ class Pipeline:
 
     def flush(self, timeout_s: float) -> bool:
         """Write and send what waits, for at most `timeout_s` seconds; whether all of it is delivered."""
+        until = time.monotonic() + timeout_s
         if self.meter_provider is not None:
             with guard("collecting metrics"):
                 self.meter_provider.force_flush(int(timeout_s * 1_000))
         for processor in self.processors:
             with guard("flushing spans"):
-                processor.force_flush(int(timeout_s * 1_000))
-        return self.sender.flush(timeout_s) if self.sender is not None else True
+                processor.force_flush(int(max(0.0, until - time.monotonic()) * 1_000))
+        return self.sender.flush(max(0.0, until - time.monotonic())) if self.sender is not None else True
 
     def close(self, timeout_s: float) -> None:
         """Flush, and let go of files and threads."""

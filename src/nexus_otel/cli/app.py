@@ -37,7 +37,15 @@ def commands(context: click.Context) -> None:
         context.exit(USAGE)
 
 
+_STORE: Final = click.option(
+    "--store", metavar="WHERE",
+    help="A file, a folder, or clickhouse://user@host:port/database instead of the local store.",
+)  # fmt: skip
+
+
 @commands.command()
+@click.argument("file", required=False)
+@_STORE
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs.")
 @click.option("--status", type=click.Choice(["ok", "error", "open"]), help="Only runs that ended so.")
 @click.option("--since", metavar="WHEN", help="Only runs since then: 30m, 2h, 1d, or a date or time.")
@@ -58,44 +66,51 @@ def commands(context: click.Context) -> None:
 def traces(
     limit: int, status: str | None, since: str | None, where: tuple[str, ...], *, as_json: bool, **options: str | None
 ) -> None:
-    """List the recorded runs, newest first; with several filters those that match all."""
+    """List the recorded runs, or those in FILE, newest first; with several filters those that match all."""
     from datetime import datetime
 
     from nexus_otel.cli import traces as command
     from nexus_otel.cli.filters import Wanted, named, pairs
     from nexus_otel.cli.runs import since as moment
 
+    file, store = options.pop("file"), options.pop("store")
+    if file and store:
+        raise click.UsageError("traces takes a file or --store")
     earliest = moment(since, datetime.now().astimezone()) if since else 0
     wanted = Wanted(
         status=status, since=since, earliest_ns=earliest, named=named(**options), where=tuple(pairs(where))
     )  # fmt: skip
-    command.traces(wanted, limit, as_json=as_json)
+    command.traces(wanted, limit, store or file, as_json=as_json)
 
 
 @commands.command(epilog=_RUN_HELP)
 @click.argument("run", required=False)
 @click.option("--content", is_flag=True, help="Each step's new messages, tool arguments and results.")
 @click.option("--span", metavar="ID", help="Everything of one span; its first characters are enough.")
+@_STORE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with content.")
-def show(run: str | None, span: str | None, *, content: bool, as_json: bool) -> None:
+def show(run: str | None, span: str | None, store: str | None, *, content: bool, as_json: bool) -> None:
     """Show a run as a tree; the newest if none is named."""
     from nexus_otel.cli import show as command
 
     if span is not None:
-        command.show_span(run, span, as_json=as_json)
+        command.show_span(run, span, store, as_json=as_json)
     else:
-        command.show_run(run or "last", content=content, as_json=as_json)
+        command.show_run(run or "last", store, content=content, as_json=as_json)
 
 
 @commands.command()
 @click.argument("run", metavar="[RUN|FILE|-]", required=False)
+@_STORE
 @click.option("--json", "as_json", is_flag=True, help="One finding a line.")
 @click.option(
     "--fail-on", metavar="MODE[,MODE]", multiple=True,
     help="Exit code 3 where one of these was found; any for each of them.",
 )  # fmt: skip
 @click.pass_context
-def diagnose(context: click.Context, run: str | None, fail_on: tuple[str, ...], *, as_json: bool) -> None:
+def diagnose(
+    context: click.Context, run: str | None, store: str | None, fail_on: tuple[str, ...], *, as_json: bool
+) -> None:
     """Say what went wrong in a run (the newest if none is named), or in the traces of a file.
 
     FILE is OTLP JSON lines, as the collector's file exporter and `export` write them, OTLP protobuf, or a segment of a
@@ -103,17 +118,20 @@ def diagnose(context: click.Context, run: str | None, fail_on: tuple[str, ...], 
     """
     from nexus_otel.cli import diagnose as command
 
-    if code := command.diagnose(run or "last", fail_on, as_json=as_json):
+    if code := command.diagnose(run, fail_on, store, as_json=as_json):
         context.exit(code)
 
 
 @commands.command()
-@click.argument("runs", metavar="[RUN RUN | NAME...]", nargs=-1)
+@click.argument("runs", metavar="[RUN RUN | FILE FILE | NAME...]", nargs=-1)
+@_STORE
 @click.option("--by", type=click.Choice(["version", "git", "env", "agent"]), help="Compare sets of runs by this.")
 @click.option("--since", metavar="WHEN", help="Only runs since then: 30m, 2h, 1d, or a date or time.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def compare(runs: tuple[str, ...], by: str | None, since: str | None, *, as_json: bool) -> None:
+def compare(runs: tuple[str, ...], store: str | None, by: str | None, since: str | None, *, as_json: bool) -> None:
     """Compare two runs step by step, or with --by sets of runs: the rate of each failure mode, steps, tokens, time.
+
+    Two files are compared as runs if each holds one, else as sets of runs.
 
     NAME picks some of the versions, commits, environments or agents; all of them without any.
     """
@@ -125,10 +143,10 @@ def compare(runs: tuple[str, ...], by: str | None, since: str | None, *, as_json
     if by is None:
         if len(runs) != 2 or since is not None:  # noqa: PLR2004 - two runs
             raise click.UsageError("compare takes two runs, or --by version, git, env or agent")
-        command.compare_runs(*runs, as_json=as_json)
+        command.compare_runs(*runs, store, as_json=as_json)
         return
     earliest = moment(since, datetime.now().astimezone()) if since else 0
-    command.compare_sets(by, earliest, runs, as_json=as_json)
+    command.compare_sets(by, earliest, runs, store, as_json=as_json)
 
 
 @commands.command()

@@ -8,14 +8,18 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from nexus_otel import config
 from nexus_otel._environ import variables
 from nexus_otel._guard import quietly
+
+if TYPE_CHECKING:
+    from nexus_otel.export.destinations import Destination
 
 ANSWER_S: Final = 2.0
 _PROBE_S: Final = 60.0
@@ -34,11 +38,16 @@ Facts = dict[str, Any]
 
 
 def instrumentors() -> list[Facts]:
-    """Return for each library that we record: whether it is there, fits, and what of it can be wrapped."""
+    """Return for each library that we record: whether it is there, fits, and what of it can be wrapped.
+
+    Each is looked at in a process of its own, all at the same time.
+    """
     from nexus_otel.bootstrap.activate import INSTRUMENTORS
 
     every = sorted({_normal(found.metadata["Name"] or "") for found in metadata.distributions()})
-    return [_instrumentor(name, module, kind, every) for name, (module, kind) in INSTRUMENTORS.items()]
+    with ThreadPoolExecutor() as pool:
+        found = [pool.submit(_instrumentor, name, *where, every) for name, where in INSTRUMENTORS.items()]
+        return [one.result() for one in found]
 
 
 def _instrumentor(name: str, module: str, kind: str, installed: list[str]) -> Facts:
@@ -129,7 +138,7 @@ def store() -> Facts:
     """Return what the local store holds, and what waits in it for whom."""
     from nexus_otel.export.places import is_remote, store_folders
     from nexus_otel.export.segment import is_orphan, read_header, segments
-    from nexus_otel.export.shipment import SegmentSource
+    from nexus_otel.export.shipment import Seen, SegmentSource
 
     home = config.home()
     paths = [path for folder in store_folders(home) for path in segments(folder)]
@@ -139,7 +148,7 @@ def store() -> Facts:
         if header is None or not header.targets or not quietly(is_orphan, path, header.owner):
             continue
         for target in header.targets:
-            left = quietly(SegmentSource(path, header, target, {}, live=False).count) or 0
+            left = quietly(SegmentSource(path, header, target, Seen(), live=False).count) or 0
             waiting.update({target.endpoint: left} if left else {})
     sizes = [found.st_size for path in paths if (found := quietly(path.stat)) is not None]
     return {
@@ -173,18 +182,27 @@ def goes() -> list[str]:
 
 
 def destinations() -> list[Facts]:
-    """Return the destinations of this environment, and what each answers to an empty request.
+    """Return the destinations of this environment, what each answers to an empty request, and why it takes none.
 
     Raises:
         SettingError: A variable has none of its values.
     """
     from nexus_otel.bootstrap.plan import own_plan
+
+    found = own_plan(config.current()).destinations
+    with ThreadPoolExecutor(max(1, len(found))) as pool:  # one that says nothing is waited for a few times
+        return list(pool.map(_asked, found))
+
+
+def _asked(one: Destination) -> Facts:
+    from nexus_otel.cli.reach import cause
     from nexus_otel.export.answer import Outcome
     from nexus_otel.export.transport import Transport
 
-    found = []
-    for one in own_plan(config.current()).destinations:
-        answer = Transport(one).post(b"", ANSWER_S)
-        fine = answer.outcome is Outcome.DELIVERED
-        found.append({"signal": one.signal, "endpoint": one.endpoint, "answers": fine, "answer": answer.what})
-    return found
+    answer = Transport(one).post(b"", ANSWER_S)
+    fine = answer.outcome is Outcome.DELIVERED
+    found: Facts = {"signal": one.signal, "endpoint": one.endpoint, "answers": fine, "answer": answer.what}
+    if fine:
+        return found
+    why = cause(one, answer)
+    return {**found, "cause": why.kind, "why": why.what, "do": why.remedy}

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from itertools import islice
 from typing import Any, Final
 
 from rich.table import Table
 from rich.text import Text
 
 from nexus_otel import semconv
-from nexus_otel.cli.findings import findings_of, told
+from nexus_otel.cli.filters import NAMED, Wanted
+from nexus_otel.cli.findings import cost_of, findings_of, told
 from nexus_otel.cli.runs import AmbiguousError, NothingFoundError, Run, has_failed, is_model_call, is_tool_call
-from nexus_otel.cli.store import full, newest_first, one_run
+from nexus_otel.cli.sources import Source, is_file, one_run, opened
 from nexus_otel.cli.terminal import console, count, duration, number, one_line, run_duration
 from nexus_otel.detect.model import MODES
 
@@ -29,6 +32,7 @@ _BY: Final = {
     "env": (semconv.ENVIRONMENT,),
     "agent": (),
 }
+_COMMIT: Final = re.compile(r"[0-9a-f]{4,40}")
 _FEW: Final = 20
 """Runs below which a rate says little."""
 
@@ -36,15 +40,34 @@ _FEW: Final = 20
 # -- two runs ----------------------------------------------------------------------------------------------------------
 
 
-def compare_runs(first: str, second: str, *, as_json: bool) -> None:
+def compare_runs(first: str, second: str, store: str | None = None, *, as_json: bool) -> None:
     """Print two runs side by side, aligned by what they did, and where they part.
 
     Args:
-        first: A run, as for `show`.
+        first: A run, as for `show`, or a file. If a file holds several runs, the two are compared as sets.
         second: Another.
+        store: Where the runs are; the local store when not given.
         as_json: As one JSON object.
     """
-    runs = [one_run(wanted) for wanted in (first, second)]
+    wanted = first, second
+    if store is None and all(map(is_file, wanted)):
+        sources = [opened(name) for name in wanted]
+        if any(len(list(islice(source.each(Wanted()), 2))) > 1 for source in sources):
+            found = {name: source.each(Wanted()) for name, source in zip(wanted, sources, strict=True)}
+            sets = [_Set(name).filled(runs) for name, runs in found.items()]
+            _print_of("file", sorted(sets, key=lambda one: one.newest_ns), as_json=as_json)
+            return
+        _print_two([one_run(source, "last") for source in sources], as_json=as_json)
+        return
+    source = opened(store)
+    _print_two([_one_run(name, source) for name in wanted], as_json=as_json)
+
+
+def _one_run(name: str, source: Source) -> tuple[Run, str]:
+    return one_run(opened(name), "last") if is_file(name) else one_run(source, name)
+
+
+def _print_two(runs: Sequence[tuple[Run, str]], *, as_json: bool) -> None:
     steps = [[_step(span) for span in _actions(run)] for run, _name in runs]
     rows = list(_aligned([step.key for step in steps[0]], [step.key for step in steps[1]]))
     part = next((at for at, (left, right) in enumerate(rows) if left is None or right is None), None)
@@ -118,6 +141,7 @@ class _Set:
     steps: list[float] = field(default_factory=list)
     tokens: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    costs: list[float] = field(default_factory=list)
     modes: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, run: Run) -> None:
@@ -129,8 +153,16 @@ class _Set:
         self.seconds.append(run.duration_s)
         if run.input_tokens is not None or run.output_tokens is not None:
             self.tokens.append((run.input_tokens or 0) + (run.output_tokens or 0))
+        if (cost := cost_of(run)) is not None:
+            self.costs.append(cost)
         for mode in {finding.mode for finding in told(findings_of(run))}:
             self.modes[mode] += 1
+
+    def filled(self, runs: Iterable[Run]) -> _Set:
+        """Take runs, and return itself."""
+        for run in runs:
+            self.add(run)
+        return self
 
     def as_json(self) -> dict[str, Any]:
         """Return it for `--json`."""
@@ -142,17 +174,19 @@ class _Set:
             "modes": rates,
             "steps": _quantiles(self.steps),
             "tokens": _quantiles(self.tokens),
+            "cost_usd": _quantiles(self.costs),
             "duration_s": _quantiles(self.seconds),
         }
 
 
-def compare_sets(by: str, since_ns: int, names: Sequence[str], *, as_json: bool) -> None:
-    """Print how the runs of each version (commit, environment, agent) went, the newest last.
+def compare_sets(by: str, since_ns: int, names: Sequence[str], store: str | None = None, *, as_json: bool) -> None:
+    """Print how the runs of each version (commit, environment, agent) went, the newest last or as `names` has them.
 
     Args:
         by: version, git, env or agent.
         since_ns: Only runs since then, in nanoseconds since 1970.
-        names: Only these values; all when empty.
+        names: Only these values, or those that begin so (`1.2` is no beginning of `1.20`); all when empty.
+        store: Where the runs are; the local store when not given.
         as_json: As one JSON object.
 
     Raises:
@@ -160,19 +194,40 @@ def compare_sets(by: str, since_ns: int, names: Sequence[str], *, as_json: bool)
     """
     value_of = _reader(by)
     sets: dict[str, _Set] = {}
-    for run in newest_first(full()):
-        if run.start_ns < since_ns:
-            break
+    place = _matcher(names)
+    wanted = Wanted(earliest_ns=since_ns, hint=(_BY[by] or NAMED[by], tuple(names)))
+    for run in opened(store).each(wanted):
         name = value_of(run)
-        if name is not None and (not names or any(name.startswith(wanted) for wanted in names)):
+        if name is not None and place(name) is not None:
             sets.setdefault(name, _Set(name)).add(run)
     if not sets:
         raise NothingFoundError(f"no run with a value for --by {by}")
-    ordered = sorted(sets.values(), key=lambda one: one.newest_ns)
+    _print_of(by, sorted(sets.values(), key=lambda one: (place(one.name), one.newest_ns)), as_json=as_json)
+
+
+def _print_of(by: str, ordered: Sequence[_Set], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"schema": 1, "by": by, "sets": [one.as_json() for one in ordered]}))
         return
     _print_sets(by, ordered)
+
+
+def _matcher(names: Sequence[str]) -> Callable[[str], int | None]:
+    """Return what gives a value's place among those that are asked for, None for others; all are without any."""
+
+    def place(name: str) -> int | None:
+        if not names:
+            return 0
+        exact = [at for at, one in enumerate(names) if name == one]
+        begun = [
+            at
+            for at, one in enumerate(names)
+            if re.match(re.escape(one) + ("(?!\\d)" if one[-1:].isdigit() else ""), name)
+        ]
+        commits = [at for at, one in enumerate(names) if _COMMIT.fullmatch(one) and name.startswith(one)]
+        return next(iter((*exact, *begun, *commits)), None)
+
+    return place
 
 
 def _reader(by: str) -> Callable[[Run], str | None]:
@@ -203,13 +258,14 @@ def _print_sets(by: str, sets: Sequence[_Set]) -> None:
         *((mode, [_rate(one.modes.get(mode, 0), one.runs) for one in sets]) for mode in _changed(sets)),
         ("steps, middle", [_middle(one.steps, "{:,.0f}") for one in sets]),
         ("tokens, middle", [_middle(one.tokens, "{:,.0f}") for one in sets]),
+        *([("cost, middle", [_middle(one.costs, "${:,.4f}") for one in sets])] if any(s.costs for s in sets) else []),
         ("time, p50 / p95", [_times(one.seconds) for one in sets]),
     ]
     for label, cells in rows:
         table.add_row(label, *cells)
-    to.print(table)
     for line in _news(sets):
         to.print(Text(line, style="bold"), soft_wrap=True)
+    to.print(table)
     if any(one.runs < _FEW for one in sets):
         to.print(Text(f"fewer than {_FEW} runs say little; intervals are 95 % (Wilson)", style="dim"))
 

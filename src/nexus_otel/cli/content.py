@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from nexus_otel import semconv
-from nexus_otel.cli.runs import Run, is_model_call, is_tool_call
+from nexus_otel.cli.runs import Run, is_model_call, is_tool_call, operation
 from nexus_otel.cli.terminal import count, harmless, one_line
 from nexus_otel.config import CONTENT_VARIABLE
 
@@ -28,6 +28,12 @@ _CHARACTERS: Final = 1_200
 _COMPACT: Final = 90
 _HISTORIES: Final = 20
 """How many earlier model calls a call is compared with."""
+
+_AGENTS: Final = frozenset({semconv.INVOKE_AGENT, semconv.INVOKE_WORKFLOW})
+_VALUES: Final = {
+    "arguments": semconv.TOOL_ARGUMENTS, "result": semconv.TOOL_RESULT, "query": semconv.RETRIEVAL_QUERY,
+    "documents": semconv.RETRIEVAL_DOCUMENTS, "output": semconv.OUTPUT,
+}  # fmt: skip
 
 Message = Mapping[str, Any]
 
@@ -208,9 +214,7 @@ def print_content(run: Run, to: Console, show: str) -> None:
         to: Where to.
         show: The command that shows the run, to which `--span ID` is added for more.
     """
-    telling = [span for span in run.spans if has_content(span) and (is_model_call(span) or is_tool_call(span))]
-    if not telling:
-        telling = [span for span in run.spans if has_content(span)]
+    telling = _telling(run)
     if not telling:
         to.print(Text(NOT_RECORDED, style="yellow"), soft_wrap=True)
         return
@@ -225,6 +229,14 @@ def print_content(run: Run, to: Console, show: str) -> None:
         writer.heading(f"{step}{one_line(span.name)}  [{span.span_id[:8]}]")
         _print_span(span, writer, news, quoted)
         to.print()
+
+
+def _telling(run: Run) -> list[StoredSpan]:
+    """Return the spans that have content; those of agents only where no model call says what was said."""
+    telling = [span for span in run.spans if has_content(span)]
+    if any(map(is_model_call, telling)):
+        return [span for span in telling if operation(span) not in _AGENTS]
+    return telling
 
 
 def _quoted(spans: Sequence[StoredSpan]) -> Iterator[tuple[str, str]]:
@@ -246,6 +258,6 @@ def _print_span(span: StoredSpan, writer: Writer, news: News, quoted: Mapping[st
         writer.message(message, quoted)
     for message in messages(own.get(semconv.OUTPUT_MESSAGES)):
         writer.message(message, quoted)
-    for label, name in (("arguments", semconv.TOOL_ARGUMENTS), ("result", semconv.TOOL_RESULT)):
+    for label, name in _VALUES.items():
         if name in own:
             writer.value(label, own[name])

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from rich.text import Text
 
+from nexus_otel.cli.filters import Wanted
 from nexus_otel.cli.findings import findings_of, told
 from nexus_otel.cli.report import print_report
-from nexus_otel.cli.runs import AmbiguousError, NothingFoundError, Run, runs_of, short_ids
-from nexus_otel.cli.store import one_run, say
-from nexus_otel.cli.terminal import console, count, moment, one_line
+from nexus_otel.cli.runs import AmbiguousError, NothingFoundError, Run, Tree
+from nexus_otel.cli.sources import Source, is_file, one_run, opened
+from nexus_otel.cli.terminal import console, count, is_unicode, moment, one_line
 from nexus_otel.detect.model import MODES, Finding
-
-if TYPE_CHECKING:
-    from nexus_otel.export.read import StoredSpan
 
 FOUND: int = 3
 """The exit code for a finding of a mode in `--fail-on`."""
 _MOST_RUNS = 20
 
 
-def diagnose(wanted: str, fail_on: Sequence[str], *, as_json: bool) -> int:
+def diagnose(wanted: str | None, fail_on: Sequence[str], store: str | None = None, *, as_json: bool) -> int:
     """Print what is found; returns the exit code.
 
     Args:
-        wanted: A run of the store, `last`, a file, or `-` for OTLP JSON lines on stdin.
+        wanted: A run, `last`, a file, or `-` for OTLP JSON lines on stdin; the last run when not given.
         fail_on: The modes that make the exit code 3; `any` for each of them.
+        store: Where the run is; the local store when not given.
         as_json: One finding a line.
 
     Raises:
@@ -39,18 +37,21 @@ def diagnose(wanted: str, fail_on: Sequence[str], *, as_json: bool) -> int:
         AmbiguousError: A mode in `fail_on` does not exist.
     """
     modes = _modes(fail_on)
-    runs, names = _runs(wanted)
-    found = [(run, findings_of(run)) for run in runs]
+    source, runs = _runs(wanted, store)
     if as_json:
-        for _run, findings in found:
-            for finding in findings:
-                print(json.dumps({"schema": 1, **finding.as_json()}, default=str))
-    elif len(found) == 1:
-        print_report(runs[0], names[runs[0].id], found[0][1], console())
-    else:
-        _print_several(found, names)
-    hit = any(one.mode in modes for _run, findings in found for one in told(findings))
-    return FOUND if hit else 0
+        return FOUND if modes & _print_json(runs) else 0
+    first = list(islice(runs, 2))
+    if not first:
+        raise source.nothing(Wanted())
+    if len(first) == 1:
+        findings = findings_of(first[0])
+        print_report(first[0], source.short(first)[first[0].id], findings, console())
+        return FOUND if modes & {one.mode for one in told(findings)} else 0
+    several = _Several()
+    for run in chain(first, runs):
+        several.add(run)
+    several.print(source)
+    return FOUND if modes & several.modes.keys() else 0
 
 
 def _modes(given: Sequence[str]) -> frozenset[str]:
@@ -61,46 +62,71 @@ def _modes(given: Sequence[str]) -> frozenset[str]:
     return frozenset(MODES if "any" in names else names)
 
 
-def _runs(wanted: str) -> tuple[list[Run], dict[str, str]]:
-    """Return the runs that are meant, newest first, and the short form of each one's id."""
-    if wanted == "-" or _is_file(wanted):
-        runs = runs_of(_spans(wanted))
-        return runs, short_ids(runs)
+def _runs(wanted: str | None, store: str | None) -> tuple[Source, Iterator[Run]]:
+    """Return the runs that are meant, those that were last heard of first, and where they are."""
+    if store is None and wanted is not None and is_file(wanted):
+        source = opened(wanted)
+        return source, source.each(Wanted())
+    source = opened(store)
     try:
-        run, name = one_run(wanted)
+        run, _name = one_run(source, wanted or "last")
     except NothingFoundError:
-        if "/" in wanted or "." in wanted:
+        if wanted is not None and ("/" in wanted or "." in wanted):
             raise NothingFoundError(f"no run and no file {wanted}") from None
         raise
-    return [run], {run.id: name}
+    return source, iter([run])
 
 
-def _is_file(wanted: str) -> bool:
-    return Path(wanted).is_file()
+def _print_json(runs: Iterable[Run]) -> set[str]:
+    """Print each finding; return the modes of those that tell."""
+    modes: set[str] = set()
+    for run in runs:
+        findings = findings_of(run)
+        modes |= {one.mode for one in told(findings)}
+        for finding in findings:
+            print(json.dumps({"schema": 1, **finding.as_json()}, default=str))
+    return modes
 
 
-def _spans(wanted: str) -> Iterable[StoredSpan]:
-    from nexus_otel.export.files import spans_in, spans_of_lines
+@dataclass(slots=True)
+class _Several:
+    """What is found in many runs, as far as it is shown: the runs themselves are let go.
 
-    def left_out(what: str) -> None:
-        say(f"left out: {what}")
+    Attributes:
+        runs: How many there are.
+        failing: How many of them have findings that tell.
+        modes: In how many runs each mode was found.
+        shown: The first of them, without what is below, and their first findings.
+    """
 
-    if wanted == "-":
-        return list(spans_of_lines(sys.stdin.buffer, "stdin", left_out))
-    return list(spans_in(Path(wanted), left_out))
+    runs: int = 0
+    failing: int = 0
+    modes: Counter[str] = field(default_factory=Counter)
+    shown: list[tuple[Run, Finding]] = field(default_factory=list)
 
+    def add(self, run: Run) -> None:
+        """Take one run."""
+        self.runs += 1
+        findings = told(findings_of(run))
+        if not findings:
+            return
+        self.failing += 1
+        self.modes.update({one.mode for one in findings})
+        if len(self.shown) < _MOST_RUNS:
+            self.shown.append((Run(run.id, run.roots, Tree(run.roots)), findings[0]))
 
-def _print_several(found: Sequence[tuple[Run, Sequence[Finding]]], names: dict[str, str]) -> None:
-    to = console()
-    failing = [(run, told(findings)) for run, findings in found if told(findings)]
-    to.print(Text(f"{count(len(found), 'run')}, {count(len(failing), 'run')} with findings", style="bold"))
-    modes = Counter(mode for _run, findings in failing for mode in {one.mode for one in findings})
-    for mode, times in modes.most_common():
-        to.print(f"  {mode:<20} {times:>5} of {len(found)} ({times / len(found):.0%})")
-    for run, findings in failing[:_MOST_RUNS]:
-        first = findings[0]
-        to.print(
-            Text(f"{names[run.id]}  {moment(run.start_ns)}  {first.mode}  {one_line(first.title, 100)}"), soft_wrap=True
-        )
-    if len(failing) > _MOST_RUNS:
-        to.print(Text(f"and {len(failing) - _MOST_RUNS} more: --json lists every finding", style="dim"))
+    def print(self, source: Source) -> None:
+        """Print all of it."""
+        to = console()
+        to.print(Text(f"{count(self.runs, 'run')}, {count(self.failing, 'run')} with findings", style="bold"))
+        for mode, times in self.modes.most_common():
+            to.print(f"  {mode:<20} {times:>5} of {self.runs} ({times / self.runs:.0%})")
+        names = source.short([run for run, _first in self.shown])
+        for run, first in self.shown:
+            line = f"{names[run.id]}  {moment(run.start_ns)}  {first.mode}  {one_line(first.title, 100)}"
+            cut = Text(line)
+            cut.truncate(to.width, overflow="ellipsis" if is_unicode(to) else "crop")
+            to.print(cut, soft_wrap=True)
+        if self.failing > len(self.shown):
+            more = f"and {self.failing - len(self.shown)} more: --json lists every finding"
+            to.print(Text(more, style="dim"))

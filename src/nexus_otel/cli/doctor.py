@@ -6,7 +6,7 @@ import json
 import platform
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
 from rich.text import Text
 
@@ -16,8 +16,6 @@ from nexus_otel.cli import checks
 from nexus_otel.cli.settings import misspelt, settings
 from nexus_otel.cli.terminal import console, count, one_line, size
 from nexus_otel.config import SettingError
-
-_REFUSED: Final = frozenset({"status 401", "status 403"})
 
 Problem = tuple[str, str]
 """What is wrong, and what to do."""
@@ -141,8 +139,7 @@ def _of_store(found: dict[str, Any]) -> Iterator[Problem]:
 def _of_destinations(found: list[dict[str, Any]]) -> Iterator[Problem]:
     for one in found:
         if not one["answers"]:
-            refused = "check OTEL_EXPORTER_OTLP_HEADERS" if one["answer"] in _REFUSED else "is a collector there?"
-            yield f"{one['endpoint']} does not take {one['signal']}: {one['answer']}", refused
+            yield f"{one['endpoint']} does not take {one['signal']}: {one['why']}", one["do"]
 
 
 # -- on a terminal -------------------------------------------------------------------------------------

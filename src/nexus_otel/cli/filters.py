@@ -9,7 +9,7 @@ from typing import Any, Final
 from nexus_otel import semconv
 from nexus_otel.cli.runs import AmbiguousError, Run
 
-_NAMED: Final = {
+NAMED: Final = {
     "agent": (semconv.AGENT_NAME, semconv.WORKFLOW_NAME),
     "model": (semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL),
     "tool": (semconv.TOOL_NAME,),
@@ -22,6 +22,8 @@ _NAMED: Final = {
 }
 """The attributes of a span or its resource that an option looks at, one of which must have its value."""
 
+_LONG_BYTES: Final = 256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -31,8 +33,10 @@ class Wanted:
         status: ok, error or open.
         since: When it began at the earliest, as the person typed it.
         earliest_ns: The same in nanoseconds since 1970.
-        named: Pairs of an option of `_NAMED` and its value.
+        named: Pairs of an option of `NAMED` and its value.
         where: Pairs of an attribute of a span or of the resource, and its value.
+        hint: Attributes, and beginnings: no trace is of use in which none of them begins so. Whoever is asked may leave
+            it to the caller.
     """
 
     status: str | None = None
@@ -40,6 +44,7 @@ class Wanted:
     earliest_ns: int = 0
     named: tuple[tuple[str, str], ...] = ()
     where: tuple[tuple[str, str], ...] = ()
+    hint: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     def takes(self, run: Run) -> bool:
         """Whether a run is wanted."""
@@ -49,12 +54,16 @@ class Wanted:
 
     @property
     def needles(self) -> list[bytes]:
-        """Texts of which one stands in every run that is wanted; none where that cannot be said."""
+        """Texts of which one stands in every run that is wanted; none where that cannot be said.
+
+        Long values are not looked for: they stand apart from their spans (`export.texts`).
+        """
         found = self.named[:1] or self.where[:1]
         if not found:
             return []
         name, text = found[0] if self.named else ("", found[0][0])
-        return [] if name and _is_number(text) else [text.encode("utf-8", "replace")]
+        sought = text.encode("utf-8", "replace")
+        return [] if (name and _is_number(text)) or len(sought) >= _LONG_BYTES else [sought]
 
     def __str__(self) -> str:
         """Return the options of the command line."""
@@ -93,7 +102,7 @@ def _is_named(run: Run, option: str, value: str) -> bool:
         return True
     if option == "git":
         return any(_is_commit(found, value) for found in _values(run, semconv.REVISION))
-    return any(_has(run, name, value) for name in _NAMED[option])
+    return any(_has(run, name, value) for name in NAMED[option])
 
 
 def _values(run: Run, name: str) -> Iterator[Any]:

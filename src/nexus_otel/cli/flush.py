@@ -29,6 +29,8 @@ def flush(timeout_s: float) -> bool:
         say(f"{count(report.left, 'request')} not accepted within {timeout_s:g} s are kept; try again")
     if report.foreign:
         addresses = sorted(set(_elsewhere(home)))
+        if any("://" not in one for one in addresses):
+            say("what is kept for an exporter made durable is exported by the next process that makes it so")
         say(
             f"{count(report.foreign, 'request')} for {', '.join(addresses) or 'another destination'} are kept: "
             "set OTEL_EXPORTER_OTLP_ENDPOINT, and the names in OTEL_EXPORTER_OTLP_HEADERS, as they were then"

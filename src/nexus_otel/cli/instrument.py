@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 
 from nexus_otel._environ import variables
 from nexus_otel._version import __version__
+from nexus_otel.cli import watcher
 from nexus_otel.cli.interpreter import problem
 from nexus_otel.config import from_env, settings_table
 
@@ -58,7 +59,7 @@ def _main(arguments: list[str]) -> int:
     if "version" in given:
         return _print(f"{PROGRAM} {__version__}")
     environment = {**variables(), **given}
-    _settings, problems = from_env(environment)
+    settings, problems = from_env(environment)
     ours = [line for line in problems if not line.startswith("OTEL_") or line.split("=")[0] in given]
     if ours:
         raise UsageError("; ".join(ours))
@@ -67,7 +68,7 @@ def _main(arguments: list[str]) -> int:
     if not command:
         _say(f'{USAGE}\nTry "{PROGRAM} --help".')
         return _USAGE_ERROR
-    return launch(command, environment)
+    return launch(command, environment, watched=watcher.is_wanted(settings, environment))
 
 
 # -- the command line -----------------------------------------------------------------------------------
@@ -129,8 +130,13 @@ def help_text() -> str:
 # -- the launch -----------------------------------------------------------------------------------------
 
 
-def launch(command: Sequence[str], environment: Mapping[str, str]) -> int:
+def launch(command: Sequence[str], environment: Mapping[str, str], *, watched: bool = False) -> int:
     """Run `command` in place of this process; says why where its run cannot be recorded.
+
+    Args:
+        command: The program and its arguments.
+        environment: The variables to start from.
+        watched: Whether a watcher outlives it.
 
     Returns:
         The exit code: that of the command on Windows, 126 or 127 where it cannot be run.
@@ -146,7 +152,10 @@ def launch(command: Sequence[str], environment: Mapping[str, str]) -> int:
     reason = problem(path, command[1:], environment)
     if reason is not None:
         _say(f"{PROGRAM}: {reason}")
-    return _replace(path, command, booted(environment, reached=reason is None))
+    traced = booted(environment, reached=reason is None)
+    if watched:
+        watcher.start(environment)
+    return _replace(path, command, traced)
 
 
 def find(name: str, environment: Mapping[str, str]) -> str | None:

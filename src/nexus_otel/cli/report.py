@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -12,9 +13,9 @@ from rich.text import Text
 
 from nexus_otel import semconv
 from nexus_otel.cli.content import has_content, parsed
-from nexus_otel.cli.findings import limit_of, told, views
+from nexus_otel.cli.findings import by_cause, limit_of, told, views
 from nexus_otel.cli.runs import Run, has_failed, is_model_call, is_tool_call
-from nexus_otel.cli.terminal import count, duration, is_unicode, number, one_line, run_duration
+from nexus_otel.cli.terminal import count, duration, harmless, is_unicode, number, one_line, run_duration
 from nexus_otel.cli.tree import STATUS_STYLE, error_of
 from nexus_otel.detect.critical import largest, steps_of
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from nexus_otel.detect.model import Finding
     from nexus_otel.export.read import StoredSpan
 
-_WIDTH: Final = 100
+_MOST_SPANS: Final = 3
+_LONGEST_TITLE: Final = 300
 _MOST_FINDINGS: Final = 3
 _LAST_STEPS: Final = 5
 _LABEL: Final = 18
@@ -49,12 +51,14 @@ def print_report(run: Run, name: str, findings: Sequence[Finding], to: Console) 
     print_findings(run, findings, to)
     to.print()
     for number_, (label, text) in enumerate(_checklist(run, findings, unicode=is_unicode(to)), 1):
-        line = Text(f"{number_} {label:<{_LABEL}}", style="bold")
-        to.print(line.append(Text(text, style="default")), soft_wrap=True)
+        line = Text(f"{number_} {label:<{_LABEL}}", style="bold").append(Text(text, style="default"))
+        line.truncate(to.width, overflow="ellipsis" if is_unicode(to) else "crop")
+        to.print(line, soft_wrap=True)
     to.print()
     _print_last_steps(run, to)
     to.print()
-    to.print(Text(_checked(run), style="dim"), soft_wrap=True)
+    for part in textwrap.wrap(_checked(run), to.width):
+        to.print(Text(part, style="dim"), soft_wrap=True)
     to.print(Text(f"nexus-otel show {name}: the whole run;  --content: what was said", style="dim"), soft_wrap=True)
 
 
@@ -67,32 +71,63 @@ def _print_head(run: Run, name: str, to: Console) -> None:
         ("RUN ", "bold"), (name, "bold"), f"  {one_line(run.agent, 40)}  ",
         (run.status.upper(), STATUS_STYLE[run.status]), f"  {', '.join(totals)}",
     )  # fmt: skip
+    head.truncate(to.width, overflow="ellipsis" if is_unicode(to) else "crop")
     to.print(head, soft_wrap=True)
     if about:
-        to.print(Text("  ".join(one_line(text, 40) for text in dict.fromkeys(about)), style="dim"), soft_wrap=True)
+        _print_line("  ".join(one_line(text, 40) for text in dict.fromkeys(about)), to, "dim")
 
 
 def print_findings(run: Run, findings: Sequence[Finding], to: Console) -> None:
-    """Print the verdict: the worst findings of a run, where they are, and what to do."""
+    """Print the verdict: the worst findings of a run, one of each cause, where they are, and what to do."""
     steps = {span.span_id: place for place, span in enumerate(_actions(run), 1)}
-    shown = (told(findings) or list(findings))[:_MOST_FINDINGS]
-    for finding in shown:
-        line = Text.assemble(
-            ("! " if finding.level != "info" else "- "),
-            (finding.mode.upper(), _LEVEL_STYLE[finding.level]),
-            f"  {one_line(finding.title, _WIDTH)}",
-        )
-        to.print(line, soft_wrap=True)
-        where = _where(finding, steps)
-        spans = ", ".join(span_id[:6] for span_id in finding.evidence[:4])
-        more = f" and {len(finding.evidence) - 4} more" if len(finding.evidence) > 4 else ""  # noqa: PLR2004 - those above
-        to.print(Text(f"    {where}spans {spans}{more}", style="dim"), soft_wrap=True)
-        if finding.advice:
-            to.print(Text(f"    -> {one_line(finding.advice, _WIDTH)}"), soft_wrap=True)
-    if len(findings) > len(shown):
-        to.print(Text(f"  and {count(len(findings) - len(shown), 'more finding')}: --json lists them", style="dim"))
+    causes = by_cause(findings)
+    loud = [one for one in causes if any(finding.level != "info" for finding in (one[0], *one[1]))]
+    shown = (loud or causes)[:_MOST_FINDINGS]
+    for finding, others in shown:
+        also = list(dict.fromkeys(one.mode for one in others if one.mode != finding.mode))
+        title = one_line(finding.title, _LONGEST_TITLE) + (f" (also {', '.join(also)})" if also else "")
+        sign = "! " if finding.level != "info" else "- "
+        head, *rest = textwrap.wrap(title, max(40, to.width - len(finding.mode) - 4)) or [""]
+        to.print(Text.assemble(sign, (finding.mode.upper(), _LEVEL_STYLE[finding.level]), f"  {head}"), soft_wrap=True)
+        for line in rest:
+            to.print(Text(f"    {line}"), soft_wrap=True)
+        spans = ", ".join(span_id[:6] for span_id in finding.evidence[:_MOST_SPANS])
+        more = f" and {len(finding.evidence) - _MOST_SPANS} more" if len(finding.evidence) > _MOST_SPANS else ""
+        _print_line(f"    {_where(finding, steps)}{_spent(finding)}spans {spans}{more}", to, "dim")
+        if told_too := _details(finding):
+            _print_line(f"    {told_too}", to, "dim")
+        advice = finding.advice or f"nexus-otel show {run.trace_id[:8]} --span {finding.span_id[:6]}"
+        _print_line(f"    -> {advice}", to)
+    left = len(causes) - len(shown)
+    if left:
+        to.print(Text(f"  and {count(left, 'more finding')}: --json lists them", style="dim"))
     if not findings:
         to.print(Text("  nothing found", style="green"))
+
+
+def _print_line(text: str, to: Console, style: str = "default") -> None:
+    """Print a text on one line of the console, cut where it is longer."""
+    line = Text(harmless(text), style=style)
+    line.truncate(to.width, overflow="ellipsis" if is_unicode(to) else "crop")
+    to.print(line, soft_wrap=True)
+
+
+def _spent(finding: Finding) -> str:
+    """Return what a loop has cost since its second call."""
+    seconds, tokens, cost = (finding.data.get(name) for name in ("seconds", "tokens", "cost_usd"))
+    if finding.mode != "loop" or not isinstance(seconds, int | float) or not isinstance(tokens, int):
+        return ""
+    return f"since the 2nd: {duration(seconds)}, {number(tokens)} tokens{f', ${cost:.4f}' if cost else ''}, "
+
+
+def _details(finding: Finding) -> str:
+    """Return what of a finding is worth a line besides: what came back each time, and what differed."""
+    data, parts = finding.data, []
+    if finding.mode == "loop" and data.get("answer"):
+        parts.append(f"came back: {one_line(data['answer'], 60)}")
+    if differs := data.get("differs"):
+        parts.append(f"differs only in {', '.join(map(str, differs))}")
+    return "  ".join(parts)
 
 
 def _where(finding: Finding, steps: dict[str, int]) -> str:
@@ -222,8 +257,8 @@ def _print_last_steps(run: Run, to: Console) -> None:
     for at, span in enumerate(actions[-_LAST_STEPS:], max(0, len(actions) - _LAST_STEPS) + 1):
         style = "red" if has_failed(span) else "default"
         to.print(Text(f"  {at:>3} {span.span_id[:6]} {one_line(span.name, 40)}", style=style), soft_wrap=True)
-        to.print(Text(f"      in   {_given(span)}", style="dim"), soft_wrap=True)
-        to.print(Text(f"      out  {_outcome(span)}", style="dim"), soft_wrap=True)
+        _print_line(f"      in   {_given(span)}", to, "dim")
+        _print_line(f"      out  {_outcome(span)}", to, "dim")
 
 
 def _given(span: StoredSpan) -> str:

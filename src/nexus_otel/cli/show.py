@@ -11,7 +11,7 @@ from rich.text import Text
 from nexus_otel import semconv
 from nexus_otel.cli.content import NOT_RECORDED, Writer, has_content, messages, pretty, print_content
 from nexus_otel.cli.runs import SHORTEST_PREFIX, AmbiguousError, NothingFoundError
-from nexus_otel.cli.store import full, one_run
+from nexus_otel.cli.sources import one_run, opened
 from nexus_otel.cli.terminal import console, duration, moment, one_line
 from nexus_otel.cli.tree import error_of, print_header, print_tree
 
@@ -22,15 +22,16 @@ _KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "con
 _MESSAGES: Final = (semconv.SYSTEM_INSTRUCTIONS, semconv.INPUT_MESSAGES, semconv.OUTPUT_MESSAGES)
 
 
-def show_run(wanted: str, *, content: bool, as_json: bool) -> None:
+def show_run(wanted: str, store: str | None = None, *, content: bool, as_json: bool) -> None:
     """Print a run.
 
     Args:
         wanted: Its id, the beginning of one, or `last`.
+        store: Where it is; the local store when not given.
         content: Whether to print what was said.
         as_json: As one JSON object, with content.
     """
-    run, name = one_run(wanted)
+    run, name = one_run(opened(store), wanted)
     if as_json:
         spans = [asdict(span) for span in run.spans]
         print(json.dumps({"schema": 1, "run": run.as_json(), "spans": spans}, default=str))
@@ -54,21 +55,17 @@ def show_run(wanted: str, *, content: bool, as_json: bool) -> None:
 # -- one span ------------------------------------------------------------------------------------------
 
 
-def show_span(wanted_run: str | None, wanted: str, *, as_json: bool) -> None:
+def show_span(wanted_run: str | None, wanted: str, store: str | None = None, *, as_json: bool) -> None:
     """Print everything of one span.
 
     Args:
         wanted_run: The run to look in; the whole store if None.
         wanted: The span's id, or the beginning of it.
+        store: Where it is; the local store when not given.
         as_json: As one JSON object.
     """
-    if wanted_run is None:
-        from nexus_otel.export.read import stored
-
-        scan = full()
-        spans = stored(scan, scan.traces_with_span(wanted.lower()))
-    else:
-        spans = one_run(wanted_run)[0].spans
+    source = opened(store)
+    spans = source.with_span(wanted.lower()) if wanted_run is None else one_run(source, wanted_run)[0].spans
     span = _select_span(spans, wanted)
     if as_json:
         print(json.dumps({"schema": 1, "span": asdict(span)}, default=str))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from nexus_otel import config
-from nexus_otel.cli.runs import NothingFoundError, Run, matching, runs_of, select, short_ids
+from nexus_otel.cli.runs import NothingFoundError, Run, matching, runs_of
 from nexus_otel.config import NexusError
 
 if TYPE_CHECKING:
+    from nexus_otel.export.read import StoredSpan
     from nexus_otel.export.scan import Scan
 
 
@@ -24,21 +26,45 @@ def say(line: str) -> None:
     print(f"nexus-otel: {line}", file=sys.stderr)
 
 
-def load(needles: Sequence[bytes] = ()) -> Scan:
-    """Return where everything stands in the local store; says so where a part of it cannot be read.
+class Held(Protocol):
+    """Spans that can be read trace by trace.
+
+    Attributes:
+        newest: For each trace the latest start of a span of it.
+        marked: The traces in which something that was searched for may stand.
+    """
+
+    newest: dict[bytes, int]
+    marked: set[bytes]
+
+    @property
+    def trace_ids(self) -> Collection[bytes]:
+        """The traces."""
+
+    def read(self, trace_ids: Iterable[bytes]) -> list[StoredSpan]:
+        """Return the spans of the traces, by start."""
+
+    def traces_with_span(self, beginning: str) -> set[bytes]:
+        """Return the traces with a span whose id begins so, in lower-case hex."""
+
+
+def load(needles: Sequence[bytes] = (), home: Path | None = None) -> Scan:
+    """Return where everything stands in a store; says so where a part of it cannot be read.
 
     Args:
         needles: Texts; the traces in which one of them stands are marked.
+        home: Its folder; the local store's when not given.
 
     Raises:
         UnreadableError: Nothing of it can be read.
     """
     from nexus_otel.export.scan import Scan
 
-    scan = Scan(config.home(), needles=needles)
+    home = home or config.home()
+    scan = Scan(home, needles=needles)
     problems = list(scan.foreign)
     if scan.skipped:
-        problems.append(f"{scan.skipped} damaged records in {config.home()}")
+        problems.append(f"{scan.skipped} damaged records in {home}")
     if problems and not scan.trace_ids:
         raise UnreadableError("cannot read " + ", ".join(problems))
     for problem in problems:
@@ -63,24 +89,22 @@ def nothing_yet() -> NothingFoundError:
     return NothingFoundError(f"no run is recorded in {config.home()}; try: nexus-instrument python agent.py")
 
 
-def newest_first(scan: Scan, trace_ids: Iterable[bytes] | None = None) -> Iterator[Run]:
+def newest_first(held: Held, trace_ids: Iterable[bytes] | None = None) -> Iterator[Run]:
     """Yield runs, newest first; decoded is only as much as it takes.
 
     Args:
-        scan: The store.
+        held: The spans.
         trace_ids: The traces to look at; all when not given.
     """
-    from nexus_otel.export.read import stored
-
-    every = scan.trace_ids if trace_ids is None else trace_ids
-    traces = sorted(every, key=lambda trace: scan.newest.get(trace, 0))
+    every = held.trace_ids if trace_ids is None else trace_ids
+    traces = sorted(every, key=lambda trace: held.newest.get(trace, 0))
     waiting: list[Run] = []
     while traces or waiting:
         # no run begins after the last span of its trace
-        while waiting and not (traces and waiting[-1].start_ns <= scan.newest.get(traces[-1], 0)):
+        while waiting and not (traces and waiting[-1].start_ns <= held.newest.get(traces[-1], 0)):
             yield waiting.pop()
         if traces:
-            waiting += runs_of(stored(scan, [traces.pop()]))
+            waiting += runs_of(held.read([traces.pop()]))
             waiting.sort(key=lambda run: (run.start_ns, run.id))
 
 
@@ -96,15 +120,3 @@ def runs_named(scan: Scan, wanted: str) -> list[Run]:
     beginning = wanted.lower().partition(":")[0]
     traces = [trace for trace in scan.trace_ids if trace.hex().startswith(beginning)]
     return matching(list(newest_first(scan, traces)), wanted)
-
-
-def one_run(wanted: str) -> tuple[Run, str]:
-    """Return the run that the user named, and the shortest form of its id.
-
-    Raises:
-        NothingFoundError: There is no such run.
-        AmbiguousError: There are several, or it is too short.
-    """
-    scan = full()
-    run = select(runs_named(scan, wanted), wanted)
-    return run, short_ids([run], scan.trace_ids)[run.id]

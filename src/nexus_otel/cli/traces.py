@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from nexus_otel.cli.filters import Wanted
-from nexus_otel.cli.runs import NothingFoundError, Run, has_failed, short_ids
-from nexus_otel.cli.store import load, newest_first, nothing_yet
-from nexus_otel.cli.terminal import console, count, moment, number, one_line, run_duration
+from nexus_otel.cli.runs import Run, has_failed
+from nexus_otel.cli.sources import opened
+from nexus_otel.cli.terminal import console, moment, number, one_line, run_duration
 from nexus_otel.cli.tree import STATUS_STYLE
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from nexus_otel.export.scan import Scan
 
 _HEAD: Final = ("time", "run", "agent", "status", "duration", "steps", "tools", "tokens in/out")
 _RIGHT: Final = frozenset({"duration", "steps", "tools", "tokens in/out"})
@@ -27,45 +26,29 @@ _LEAVE: Final = ("tools", "steps", "tokens in/out", "time", "duration")
 _AGENT: Final = (12, 40)
 
 
-def traces(wanted: Wanted, limit: int, *, as_json: bool) -> None:
-    """Print the runs of the local store.
+def traces(wanted: Wanted, limit: int, store: str | None = None, *, as_json: bool) -> None:
+    """Print runs.
 
     Args:
         wanted: Which runs.
         limit: How many at most.
+        store: Where they are; the local store when not given.
         as_json: As one JSON object.
 
     Raises:
         NothingFoundError: There is none.
     """
-    scan = load(wanted.needles)
-    found, older = _found(scan, wanted, limit)
+    source = opened(store, wanted.needles)
+    found = list(islice(source.newest(wanted), limit + 1))
+    more, found = len(found) > limit, found[:limit]
     if as_json:
         print(json.dumps({"schema": 1, "runs": [run.as_json() for run in found]}))
-    if not scan.trace_ids:
-        raise nothing_yet()
     if not found:
-        raise NothingFoundError(f"no run in {count(len(scan.trace_ids), 'trace')} matches {wanted}")
+        raise source.nothing(wanted)
     if not as_json:
-        _print_table(found, short_ids(found, scan.trace_ids), console())
-        if older:
-            console().print(Text(older, style="dim"))
-
-
-def _found(scan: Scan, wanted: Wanted, limit: int) -> tuple[list[Run], str]:
-    """Return the newest runs that are wanted, and a line about others where there are some."""
-    possible = [trace for trace in scan.trace_ids if scan.newest[trace] >= wanted.earliest_ns]
-    if wanted.needles:
-        possible = [trace for trace in possible if trace in scan.marked]
-    found: list[Run] = []
-    for run in newest_first(scan, possible):
-        if run.start_ns < wanted.earliest_ns:
-            break
-        if wanted.takes(run):
-            if len(found) == limit:
-                return found, f"there are older ones: --limit {2 * limit}"
-            found.append(run)
-    return found, ""
+        _print_table(found, source.short(found), console())
+        if more:
+            console().print(Text(f"there are older ones: --limit {2 * limit}", style="dim"))
 
 
 def _print_table(runs: Sequence[Run], short: dict[str, str], to: Console) -> None:

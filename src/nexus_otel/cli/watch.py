@@ -116,8 +116,8 @@ def _shown(runs: Sequence[Run]) -> Group | Text:
 
 
 def innermost(run: Run) -> StoredSpan | None:
-    """Return the open span of a run that began last: what it is at."""
-    return max((span for span in run.spans if span.open), key=lambda span: span.start_ns, default=None)
+    """Return the open span of a run that began last: what it is at, or was when its process ended."""
+    return max((span for span in run.spans if span.open or span.died), key=lambda span: span.start_ns, default=None)
 
 
 def _age_s(span: StoredSpan) -> float:

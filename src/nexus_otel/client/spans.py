@@ -59,11 +59,16 @@ class Handle:
         self._below: dict[int, Span] = {}
         self._left: list[Any] = []
         self._is_ended = False
+        self._mine: Any = None
         if step is not None and step.context is not None:
+            self._mine = get_current_span(step.context)  # a step that has ended has no context
             scope.enter(step.context)
-        if isinstance(step, Step):
-            weakref.finalize(self, _forgotten, step).atexit = False
-            _open.add(self)
+
+    def __del__(self) -> None:
+        """End what its owner lets go of without ending it."""
+        if not self._is_ended and isinstance(self._step, Step):
+            with guard("ending a span that nobody ended"):
+                _forgotten(self._step)
 
     def __await__(self) -> Generator[Any, Any, Self]:
         yield from ()
@@ -177,13 +182,12 @@ class Handle:
         self._leave()
 
     def _leave(self) -> None:
-        _open.discard(self)
         if self._above is not None:
             self._above._below.pop(id(self), None)
-        if self._step is None or self._step.context is None:
+        if self._mine is None:
             return
         with guard("leaving a span"):
-            mine = [get_current_span(self._step.context), *self._left]
+            mine = [self._mine, *self._left]
             current = get_current_span()
             if any(current is span for span in mine):
                 scope.enter(self._before)
@@ -230,6 +234,10 @@ class Span(Handle):
 
 class Trace(Handle):
     """One run of an agent, which a person begins and ends: a trace, or a part of the one that is there."""
+
+    def __init__(self, step: Step | SilentStep | None, above: Handle | None) -> None:
+        super().__init__(step, above)
+        _open.add(self)
 
     def _finish(self, step: Step, status: str, output: Any) -> None:
         self.span.set_attribute(semconv.STATUS, status)
@@ -315,7 +323,7 @@ def _become_model_call(step: DetailStep, result: InferenceResult | None) -> None
 
 # -- what nobody ended -------------------------------------------------------------------------------------------------
 
-_open: weakref.WeakSet[Handle] = weakref.WeakSet()
+_open: weakref.WeakSet[Trace] = weakref.WeakSet()
 
 
 def _forgotten(step: Step) -> None:
@@ -329,12 +337,9 @@ def _forgotten(step: Step) -> None:
 
 
 def _end_open() -> None:
-    for handle in list(_open):
-        if isinstance(handle, Span) and handle._step is not None and isinstance(handle._step, Step):
-            _forgotten(handle._step)
-    for handle in list(_open):
-        if handle._step is not None and isinstance(handle._step, Step):
-            _forgotten(handle._step)
+    for trace in list(_open):
+        if not trace._is_ended:
+            trace._unended()
 
 
 at_end.append(_end_open)

@@ -252,8 +252,9 @@ def _finding(told: _Told, talk: _Talk, span: SpanView, run: RunView, key: tuple[
         count = earlier.count + 1
         if earlier.level == ERROR and told.level != ERROR:
             level, title, data = ERROR, earlier.title, earlier.data
+    evidence = tuple(talk.evidence)
     return Finding(
-        CONTEXT_OVERFLOW, level, title, run.trace_id, span.span_id, tuple(talk.evidence), data, advice, count, key
+        CONTEXT_OVERFLOW, level, title, run.trace_id, span.span_id, evidence, data, advice, count, key, talk.reached
     )  # fmt: skip
 
 

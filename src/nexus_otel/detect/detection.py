@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
+from nexus_otel import semconv
 from nexus_otel.detect.model import MODEL, RUNS, AgentView, Detector, Finding, RunView, SpanView
 from nexus_otel.detect.normalise import normalised
 from nexus_otel.detect.offered import learn, tool_ended, user_turn
@@ -28,15 +29,27 @@ class Detection:
     Args:
         detectors: In the order in which they are asked.
         broken: Told of an exception of a detector, with the detector's mode: it goes on with the next span.
+        forgot: Told of a run that is given up unfinished, by its trace.
+        stored: Whether the spans are stored ones: the first one's parent may be missing, and others follow.
 
     Attributes:
         forgotten: How many runs were given up unfinished.
         skipped: How many spans a detector could not read.
     """
 
-    def __init__(self, detectors: Sequence[Detector], broken: Callable[[str, Exception], None] | None = None) -> None:
+    def __init__(
+        self,
+        detectors: Sequence[Detector],
+        broken: Callable[[str, Exception], None] | None = None,
+        forgot: Callable[[str], None] | None = None,
+        *,
+        stored: bool = False,
+    ) -> None:
         self._detectors = detectors
+        self._asked_each = [(detector.mode, detector.seen) for detector in detectors]
         self._broken = broken
+        self._forgot = forgot
+        self._stored = stored
         self._runs: OrderedDict[str, _Followed] = OrderedDict()
         self.forgotten = 0
         self.skipped = 0
@@ -57,16 +70,21 @@ class Detection:
         run.view.last_ns = max(run.view.last_ns, span.end_ns)
         agent = run.agent_of(span)
         if span.operation in MODEL:
-            self._guarded("offered", partial(_read_model_call, span, agent, run.view))
+            try:
+                _read_model_call(span, agent, run.view)
+            except Exception as error:  # noqa: BLE001 - as below
+                self._skip("offered", error)
         elif span.operation == EXECUTE_TOOL:
             tool_ended(agent)
         found: list[Finding] = []
-        for detector in self._detectors:
+        view = run.view
+        for mode, seen in self._asked_each:
             try:
-                found.extend(detector.seen(span, agent, run.view))
+                if new := seen(span, agent, view):
+                    found.extend(new)
             except Exception as error:  # noqa: BLE001 - a span may be anything: the next one is read all the same
-                self._skip(detector.mode, error)
-        if not run.closes(span):
+                self._skip(mode, error)
+        if not run.closes(span, stored=self._stored):
             return _kept(run.view, found)
         del self._runs[span.trace_id]
         return _kept(run.view, [*found, *self._over(run.view)])
@@ -110,6 +128,8 @@ class Detection:
                 return
             del self._runs[trace_id]
             self.forgotten += 1
+            if self._forgot is not None:
+                self._forgot(trace_id)
 
     def _asked(self, mode: str, ask: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
         found: list[Finding] = []
@@ -125,7 +145,9 @@ class Detection:
     def _name(self, span: SpanView) -> None:
         """Give a span's attributes the names of the conventions."""
         try:
-            span.attributes = normalised(span.attributes)
+            attributes = normalised(span.attributes)
+            if attributes is not span.attributes:
+                span.rename(attributes)
         except Exception as error:  # noqa: BLE001 - as below
             self._skip("names", error)
 
@@ -169,15 +191,22 @@ class _Followed:
     def _outermost(self) -> AgentView:
         return self.view.agents.setdefault(_ORIGIN, AgentView(_ORIGIN, ""))
 
-    def closes(self, span: SpanView) -> bool:
+    def closes(self, span: SpanView, *, stored: bool) -> bool:
         """Know that a span has ended; returns whether nothing of the run is open any more."""
         self.open.pop(span.span_id, None)
-        return not self.open and (not span.parent_id or span.span_id == self.view.root_id)
+        if self.open:
+            return False
+        first = span.span_id == self.view.root_id and not (stored and span.operation not in RUNS)
+        return first or not span.parent_id
 
 
 def _read_model_call(span: SpanView, agent: AgentView, run: RunView) -> None:
     run.steps += 1
-    run.tokens += (span.number("gen_ai.usage.input_tokens") or 0) + (span.number("gen_ai.usage.output_tokens") or 0)
+    output = span.number(semconv.USAGE_OUTPUT) or 0
+    run.tokens += (span.number(semconv.USAGE_INPUT) or 0) + output
+    run.output_tokens += output
+    run.model = span.attributes.get(semconv.REQUEST_MODEL) or run.model
+    run.provider = span.attributes.get(semconv.PROVIDER) or run.provider
     learn(agent.offered, span)
     agent.turn += user_turn(agent, span)
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from nexus_otel.detect.all import detectors
 from nexus_otel.detect.baselines import Baselines
+from nexus_otel.detect.derived import with_tool_calls
 from nexus_otel.detect.detection import Detection
 from nexus_otel.detect.merging import merged
 from nexus_otel.detect.model import Detector, Finding, SpanView
@@ -45,10 +46,10 @@ def examine(
 def _examined(
     trace: list[SpanView], asked: Sequence[Detector], broken: Callable[[str, Exception], None] | None
 ) -> list[Finding]:
-    detection = Detection(asked, broken)
+    detection = Detection(asked, broken, stored=True)
     found: dict[object, Finding] = {}
     trace_id = trace[0].trace_id
-    for span, ends in _in_time(trace):
+    for span, ends in _in_time(with_tool_calls(trace)):
         if ends:
             new = detection.ends(span)
         else:

@@ -74,7 +74,7 @@ def tool_facts(span: SpanView, agent: AgentView) -> ToolFacts | None:
     facts = span.facts
     if facts is None:
         facts = span.facts = _read(span, agent)
-    return facts if isinstance(facts, ToolFacts) else None
+    return facts if type(facts) is ToolFacts else None
 
 
 def model_facts(span: SpanView, agent: AgentView) -> ModelFacts | None:
@@ -82,7 +82,7 @@ def model_facts(span: SpanView, agent: AgentView) -> ModelFacts | None:
     facts = span.facts
     if facts is None:
         facts = span.facts = _read(span, agent)
-    return facts if isinstance(facts, ModelFacts) else None
+    return facts if type(facts) is ModelFacts else None
 
 
 def _read(span: SpanView, agent: AgentView) -> ToolFacts | ModelFacts | str:
@@ -101,26 +101,30 @@ def _read(span: SpanView, agent: AgentView) -> ToolFacts | ModelFacts | str:
 
 def _ours(span: SpanView) -> ToolFacts:
     get = span.attributes.get
-    failed = get(semconv.TOOL_FAILED) is True or span.failed
-    error = str(get(semconv.TOOL_ERROR_HASH) or "") if failed else ""
-    errors = get(semconv.TOOL_SCHEMA_ERRORS)
-    known = get(semconv.TOOL_KNOWN)
-    return ToolFacts(
-        tool=span.tool,
-        call=str(get(semconv.ARGUMENTS_HASH)),
-        answer=_text(get(semconv.RESULT_HASH)) or error or None,
-        failed=failed,
-        how=str(get(semconv.TOOL_FAILED_HOW) or "status") if failed else "",
-        error_class=str(get(semconv.TOOL_ERROR_CLASS) or "other") if failed else "",
-        error=error or (str(get(semconv.ERROR_TYPE) or "error") if failed else ""),
-        error_type=str(get(semconv.ERROR_TYPE) or ""),
-        words=_said(span) if failed else "",
-        known=known if isinstance(known, bool) else None,
-        schema_errors=tuple(map(str, errors)) if isinstance(errors, tuple | list) else None,
-        form=str(get(semconv.TOOL_ANSWER_FORM) or "other"),
-        id=str(get(semconv.TOOL_CALL_ID) or ""),
-        derived=get(semconv.DERIVED) is True,
-    )
+    known, errors = get(semconv.TOOL_KNOWN), get(semconv.TOOL_SCHEMA_ERRORS)
+    facts = ToolFacts(span.tool, str(get(semconv.ARGUMENTS_HASH)), _text(get(semconv.RESULT_HASH)))
+    facts.known = known if known is True or known is False else None
+    facts.schema_errors = tuple(map(str, errors)) if isinstance(errors, tuple | list) else None
+    facts.form = str(get(semconv.TOOL_ANSWER_FORM) or "other")
+    facts.id = str(get(semconv.TOOL_CALL_ID) or "")
+    facts.derived = get(semconv.DERIVED) is True
+    if get(semconv.TOOL_FAILED) is True or span.failed:
+        _add_failure(facts, span)
+    elif error_type := get(semconv.ERROR_TYPE):
+        facts.error_type = str(error_type)
+    return facts
+
+
+def _add_failure(facts: ToolFacts, span: SpanView) -> None:
+    get = span.attributes.get
+    facts.failed = True
+    facts.how = str(get(semconv.TOOL_FAILED_HOW) or "status")
+    facts.error_class = str(get(semconv.TOOL_ERROR_CLASS) or "other")
+    facts.error_type = str(get(semconv.ERROR_TYPE) or "")
+    error = str(get(semconv.TOOL_ERROR_HASH) or "")
+    facts.error = error or facts.error_type or "error"
+    facts.answer = facts.answer or error or None
+    facts.words = _said(span)
 
 
 def _foreign(span: SpanView, agent: AgentView) -> ToolFacts:
@@ -143,6 +147,7 @@ def _foreign(span: SpanView, agent: AgentView) -> ToolFacts:
         words=words,
         form=normal.answer_form(answer) if answer is not None else "other",
         id=str(get(semconv.TOOL_CALL_ID) or ""),
+        derived=get(semconv.DERIVED) is True,
     )
     if facts.answer is None and failed:
         facts.answer = facts.error
@@ -221,12 +226,21 @@ def finish_reasons(span: SpanView) -> tuple[str, ...]:
     reasons = span.attributes.get(semconv.RESPONSE_FINISH_REASONS)
     if isinstance(reasons, str):
         return (reasons,)
-    return tuple(map(str, reasons)) if isinstance(reasons, tuple | list) else ()
+    if type(reasons) is tuple:
+        return reasons
+    return tuple(map(str, reasons)) if isinstance(reasons, list) else ()
+
+
+def is_whole(attributes: Mapping[str, Any], name: str) -> bool:
+    """Whether an attribute was recorded without being cut."""
+    truncated = attributes.get(semconv.TRUNCATED)
+    return not (isinstance(truncated, tuple | list) and name in truncated)
 
 
 def was_cut(span: SpanView) -> bool:
     """Whether a model's answer was cut by the limit of its output."""
-    return any(reason in {"length", "max_tokens"} for reason in finish_reasons(span))
+    reasons = finish_reasons(span)
+    return "length" in reasons or "max_tokens" in reasons
 
 
 def asked_calls(recorded: Any) -> list[AskedCall]:
@@ -277,23 +291,23 @@ class ModelFacts:
 
 
 def _model(span: SpanView) -> ModelFacts:
-    get, number = span.attributes.get, span.number
-    chunk = get(semconv.RESPONSE_FIRST_CHUNK)
-    facts = ModelFacts(
-        model=str(get(semconv.REQUEST_MODEL) or get(semconv.RESPONSE_MODEL) or ""),
-        input_tokens=number(semconv.USAGE_INPUT),
-        output_tokens=number(semconv.USAGE_OUTPUT),
-        max_tokens=number(semconv.REQUEST_MAX_TOKENS),
-        messages=number(semconv.MESSAGE_COUNT),
-        size=number(semconv.MESSAGE_BYTES),
-        overflow=get(semconv.ERROR_CLASS) == "context_overflow",
-        overflow_tokens=number(semconv.CONTEXT_TOKENS),
-        overflow_limit=number(semconv.CONTEXT_LIMIT),
-        first_chunk_s=float(chunk) if isinstance(chunk, int | float) and not isinstance(chunk, bool) else None,
-    )
+    attributes, number = span.attributes, span.number
+    get = attributes.get
+    facts = ModelFacts(str(get(semconv.REQUEST_MODEL) or get(semconv.RESPONSE_MODEL) or ""))
+    facts.input_tokens, facts.output_tokens = number(semconv.USAGE_INPUT), number(semconv.USAGE_OUTPUT)
+    facts.max_tokens = number(semconv.REQUEST_MAX_TOKENS)
+    facts.messages = number(semconv.MESSAGE_COUNT)
     if facts.messages is None:
         facts.messages, facts.size = _measured(get(semconv.INPUT_MESSAGES))
-    if (span.failed or semconv.ERROR_TYPE in span.attributes) and not facts.overflow:
+    else:
+        facts.size = number(semconv.MESSAGE_BYTES)
+    chunk = get(semconv.RESPONSE_FIRST_CHUNK)
+    if isinstance(chunk, int | float) and not isinstance(chunk, bool):
+        facts.first_chunk_s = float(chunk)
+    if get(semconv.ERROR_CLASS) == "context_overflow":
+        facts.overflow = True
+        facts.overflow_tokens, facts.overflow_limit = number(semconv.CONTEXT_TOKENS), number(semconv.CONTEXT_LIMIT)
+    elif span.failed or semconv.ERROR_TYPE in attributes:
         _read_overflow(facts, span)
     return facts
 

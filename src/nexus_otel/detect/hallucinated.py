@@ -8,7 +8,16 @@ from typing import Any, Final
 
 from nexus_otel import semconv
 from nexus_otel.detect.evidence import grown, short, times
-from nexus_otel.detect.facts import AskedCall, ToolFacts, asked_calls, checked, model_facts, tool_facts, was_cut
+from nexus_otel.detect.facts import (
+    AskedCall,
+    ToolFacts,
+    asked_calls,
+    checked,
+    is_whole,
+    model_facts,
+    tool_facts,
+    was_cut,
+)
 from nexus_otel.detect.invented import CUT_STATE, INVALID, UNKNOWN_TOOL, Invented, certain, invented, nearest
 from nexus_otel.detect.model import HALLUCINATED_ACTION, INFO, RUNS, AgentView, Finding, RunView, SpanView
 from nexus_otel.detect.thresholds import Thresholds
@@ -86,8 +95,7 @@ class HallucinatedAction:
         agent.state[CUT_STATE] = was_cut(span)
         recorded = span.attributes.get(semconv.OUTPUT_MESSAGES)
         asks = _MOST_ASKED if not isinstance(recorded, str) else recorded.count(_ASKS)
-        whole = semconv.OUTPUT_MESSAGES not in (span.attributes.get(semconv.TRUNCATED) or ())
-        if recorded is not None and asks and whole:
+        if recorded is not None and asks and is_whole(span.attributes, semconv.OUTPUT_MESSAGES):
             agent.state[_ANSWER] = _Answer(span.span_id, recorded, asks)
         return found
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nexus_otel import semconv
-from nexus_otel.detect.facts import ToolFacts
+from nexus_otel.detect.facts import ToolFacts, is_whole
 from nexus_otel.detect.model import HALLUCINATED_ACTION, INFO, WARNING, AgentView, SpanView
 
 UNKNOWN_TOOL: Final = "unknown_tool"
@@ -102,7 +102,7 @@ def _is_broken_json(attributes: Mapping[str, Any]) -> bool:
     text = attributes.get(semconv.TOOL_ARGUMENTS)
     if not isinstance(text, str) or text.lstrip()[:1] not in ("{", "["):
         return False
-    if semconv.TOOL_ARGUMENTS in (attributes.get(semconv.TRUNCATED) or ()):
+    if not is_whole(attributes, semconv.TOOL_ARGUMENTS):
         return False
     try:
         json.loads(text)

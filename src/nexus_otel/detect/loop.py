@@ -112,7 +112,7 @@ class Loop:
         state.model_ns = 0
         state.last_end_ns = max(state.last_end_ns, span.end_ns)
         same = facts.call + facts.answer if facts.call is not None and facts.answer is not None else None
-        return Call(facts, span, same, state.round, idle_ns, run.tokens)
+        return Call(facts, span, same, state.round, idle_ns, run.tokens, output=run.output_tokens)
 
     def _kind(self, tool: str) -> str:
         """Return what a tool is for where that matters here, by its name."""
@@ -163,16 +163,15 @@ class Loop:
         if _told(agent, run, {facts.tool}, "cycle"):
             return None
         kind = "same_error" if facts.failed and not streak.equal else "same_call"
-        data = {"kind": kind, "tools": [facts.tool], "period": 1, "cause": facts.cause, **_spent(streak, run)}
-        if facts.failed:
-            data |= {"class": facts.error_class, "error_type": facts.error_type}
+        data = {"kind": kind, "tools": [facts.tool], "period": 1, "cause": facts.cause}
+        data |= _spent(streak.second, streak.last, run) | _came_back(streak.last)
+        if streak.differs:
+            data["differs"] = list(streak.differs)
         if streak.polls:
             data["polling"] = True
         title = _repeat_title(streak)
         key = agent.name, facts.cause
-        return _made(
-            key, level, title, tuple(streak.evidence), data | _shown(streak.last.span), streak.calls, run, agent
-        )
+        return _made(key, level, title, tuple(streak.evidence), data, streak.calls, run, agent)
 
     def _cycle(self, window: Window, period: int, agent: AgentView, run: RunView) -> Finding | None:
         repeats = window.cycles[period] // period + 1
@@ -189,14 +188,8 @@ class Loop:
             return None
         second = calls[min(len(calls) - 1, 2 * period - 1)]
         cause = "cycle:" + ",".join(sorted(tools))
-        data = {
-            "kind": "cycle",
-            "tools": tools,
-            "period": period,
-            "cause": cause,
-            "seconds": round((calls[-1].span.end_ns - second.span.end_ns) / 1e9, 3),
-            "tokens": run.tokens - second.tokens,
-        }
+        data = {"kind": "cycle", "tools": tools, "period": period, "cause": cause, **_spent(second, calls[-1], run)}
+        data["calls"] = [{"tool": call.facts.tool, **_came_back(call)} for call in round_[:_MOST_TOOLS]]
         names = ", ".join(map(short, tools[:_MOST_TOOLS]))
         title = f"the same {period} calls of {names} with the same answers, {times(repeats)} over"
         evidence = tuple(call.span.span_id for call in calls)
@@ -276,16 +269,28 @@ def _made(  # noqa: PLR0913, PLR0917 - one place makes the finding
             return None
         span_id = before.span_id
         level = WARNING if before.level == WARNING else level
-    data["agent"] = agent.name
+    data |= {"agent": agent.name, "first": evidence[0], "last": evidence[-1]}
     return Finding(LOOP, level, title, run.trace_id, span_id, evidence, data, None, count, key)
 
 
-def _spent(streak: Streak, run: RunView) -> dict[str, Any]:
-    """Return what was spent since the second of the calls."""
-    return {
-        "seconds": round((streak.last.span.end_ns - streak.since_ns) / 1e9, 3),
-        "tokens": run.tokens - streak.tokens,
+def _spent(second: Call | None, last: Call, run: RunView) -> dict[str, Any]:
+    """Return what was spent since the second of the calls, and on which model."""
+    since = second or last
+    spent: dict[str, Any] = {
+        "seconds": round((last.span.end_ns - since.span.end_ns) / 1e9, 3),
+        "tokens": run.tokens - since.tokens,
+        "output_tokens": run.output_tokens - since.output,
     }
+    return spent | ({"model": str(run.model), "provider": str(run.provider)} if run.model else {})
+
+
+def _came_back(call: Call) -> dict[str, Any]:
+    """Return what each call gave: the class of its error or the form of its answer; the beginnings of its content."""
+    facts = call.facts
+    about: dict[str, Any] = {"form": facts.form} if not facts.failed else {"class": facts.error_class}
+    if facts.failed and facts.error_type:
+        about["error_type"] = facts.error_type
+    return about | _shown(call.span)
 
 
 def _shown(span: SpanView) -> dict[str, Any]:

@@ -52,11 +52,19 @@ class SpanView:
     events: Sequence[tuple[str, int, Mapping[str, Any]]] = ()
     resource: Mapping[str, Any] = field(default_factory=dict)
     facts: Any = None
+    _operation: str | None = None
 
     @property
     def operation(self) -> str:
         """The GenAI operation; empty for any other span."""
-        return str(self.attributes.get(semconv.OPERATION, ""))
+        found = self._operation
+        if found is None:
+            found = self._operation = str(self.attributes.get(semconv.OPERATION, ""))
+        return found
+
+    def rename(self, attributes: Mapping[str, Any]) -> None:
+        """Take the same attributes under other names."""
+        self.attributes, self._operation = attributes, None
 
     @property
     def tool(self) -> str:
@@ -89,6 +97,7 @@ class Finding:
         advice: What to do, where that is certain.
         count: How often it was seen so far.
         key: What makes it one: a later finding of a run with the same mode and key replaces it, as its update.
+        stage: How far it has come within its level: an update of a higher stage is worth another line of a log.
     """
 
     mode: str
@@ -101,6 +110,7 @@ class Finding:
     advice: str | None = None
     count: int = 1
     key: Any = None
+    stage: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Return it as one line of `diagnose --json` has it."""
@@ -161,7 +171,8 @@ class RunView:
         start_ns: When it began.
         agents: Its agents by span id.
         steps: Model calls so far.
-        tokens: Input and output tokens so far.
+        tokens: Input and output tokens so far, with `output_tokens` of them, of the `model` that was asked last and its
+            `provider`.
         state: What detectors keep for the whole run, by their mode.
         found: The findings so far, by mode and key.
     """
@@ -173,6 +184,9 @@ class RunView:
     agents: dict[str, AgentView] = field(default_factory=dict)
     steps: int = 0
     tokens: int = 0
+    output_tokens: int = 0
+    model: str = ""
+    provider: str = ""
     state: dict[str, Any] = field(default_factory=dict)
     found: dict[tuple[str, Any], Finding] = field(default_factory=dict)
 

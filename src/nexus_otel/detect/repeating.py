@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
-from nexus_otel.detect.evidence import grown
-from nexus_otel.detect.facts import ToolFacts
+from nexus_otel import semconv
+from nexus_otel.detect.evidence import grown, short
+from nexus_otel.detect.facts import ToolFacts, parsed
 from nexus_otel.detect.model import SpanView
 from nexus_otel.detect.thresholds import Thresholds
 
 _TAIL: Final = 64
 _MOST_TOOLS: Final = 64
 _MOST_SEEN: Final = 1_024
+_MOST_NAMED: Final = 8
 
 
 @dataclass(slots=True)
@@ -24,7 +27,7 @@ class Call:
         same: What equal calls with equal answers share; None where one of the two is not known.
         round: Counts the model's answers: calls of one answer were not made in the light of each other.
         idle_ns: Time since the call before that no model call explains.
-        tokens: Of the run, when it ended.
+        tokens: Of the run, when it ended, with the `output` among them.
         waits: Whether it only waits, or was told that something is not ready.
     """
 
@@ -35,6 +38,7 @@ class Call:
     idle_ns: int
     tokens: int
     waits: bool = False
+    output: int = 0
 
 
 @dataclass(slots=True)
@@ -46,7 +50,8 @@ class Streak:
         rounds: In how many answers of the model they were asked for.
         long_idles: Times between them that are those of a poller; `waits` those that let an error pass.
         evidence: Their spans, the first and the last ones.
-        since_ns: When the second one ended, with the `tokens` of the run by then: what came after was in vain.
+        second: The second one: what came after it was in vain.
+        differs: The arguments that are not always the same, where they were recorded.
         last: The latest.
     """
 
@@ -56,9 +61,9 @@ class Streak:
     long_idles: int = 0
     waits: int = 0
     begun_ns: int = 0
-    since_ns: int = 0
-    tokens: int = 0
+    second: Call | None = None
     equal: bool = True
+    differs: dict[str, None] = field(default_factory=dict)
     evidence: list[str] = field(default_factory=list)
 
     def add(self, call: Call, limits: Thresholds) -> None:
@@ -72,10 +77,18 @@ class Streak:
             self.long_idles += call.idle_ns >= limits.poll_gap_s * 1e9
             self.waits += gap_ns >= limits.transient_wait_s * 1e9
         if self.calls <= 2:  # noqa: PLR2004 - from the second one on it was in vain
-            self.since_ns, self.tokens = call.span.end_ns, call.tokens
-        self.equal = self.equal and call.facts.call == self.last.facts.call
+            self.second = call
+        if call.facts.call != self.last.facts.call:
+            self.equal = False
+            self._note_difference(call)
         self.last = call
         grown(self.evidence, call.span.span_id)
+
+    def _note_difference(self, call: Call) -> None:
+        before, after = (parsed(one.span.attributes.get(semconv.TOOL_ARGUMENTS)) for one in (self.last, call))
+        if isinstance(before, Mapping) and isinstance(after, Mapping) and len(self.differs) < _MOST_NAMED:
+            names = [short(str(name)) for name in {**before, **after} if before.get(name) != after.get(name)]
+            self.differs |= dict.fromkeys(names[:_MOST_NAMED])
 
     @property
     def polls(self) -> bool:

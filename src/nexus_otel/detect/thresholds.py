@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 NOTE_TOOLS: Final = (
     "calculate", "calculator", "note", "plan", "planning", "reflect", "sequentialthinking", "think", "thinktool",
@@ -111,6 +112,36 @@ class Thresholds:
     def may_be_slow(self, name: str) -> bool:
         """Whether a tool or a model takes long by nature: it waits, asks a person, or was said to."""
         return folded(name) in self.slow_ok or self.is_wait(name) or folded(name) in HUMAN_TOOLS
+
+
+_LEAST: Final = {"loop_calls": 2, "loop_cycles": 2, "longest_cycle": 2, "poll_calls": 2, "reworded_calls": 2}
+"""What a count must be for repetition to mean anything; other counts are at least 1."""
+
+
+def changed(values: Mapping[str, Any]) -> tuple[Thresholds, list[str]]:
+    """Return the thresholds with other numbers, and a line about each that is none.
+
+    Args:
+        values: By name: a number, or several for `context_levels`.
+    """
+    default, wrong = Thresholds(), list[str]()
+    taken: dict[str, Any] = {}
+    for name, value in values.items():
+        usual = getattr(default, name, None)
+        if not isinstance(usual, int | float | tuple):
+            wrong.append(f"no threshold {name!r}")
+        elif isinstance(usual, tuple):
+            levels = value if isinstance(value, tuple | list) else (value,)
+            taken[name] = tuple(sorted(float(level) for level in levels))
+        elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            wrong.append(f"threshold {name}={value!r}: expected a number")
+        elif isinstance(usual, float):
+            taken[name] = float(value)
+        elif value != int(value) or value < _LEAST.get(name, 1):
+            wrong.append(f"threshold {name}={value:g}: expected a whole number of at least {_LEAST.get(name, 1)}")
+        else:
+            taken[name] = int(value)
+    return replace(default, **taken), wrong
 
 
 _JOINTS = re.compile(r"[\W_]+")

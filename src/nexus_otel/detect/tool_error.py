@@ -14,6 +14,8 @@ from nexus_otel.detect.model import INFO, TOOL_ERROR, WARNING, AgentView, Findin
 from nexus_otel.detect.thresholds import Thresholds
 
 _MOST: Final = 64
+_ANY_TYPE: Final = "tool_error"
+"""The `error.type` of a failure that gives none of its own: it says no more than the mode does."""
 _HOW: Final = {"status": "", "field": " (said in a field of its answer)", "text": " (said in the text of its answer)"}
 
 
@@ -132,5 +134,6 @@ def _data(facts: ToolFacts, span: SpanView) -> dict[str, Any]:
 
 
 def _title(facts: ToolFacts, count: int) -> str:
-    kind = f"{short(facts.error_type)}, {facts.error_class}" if facts.error_type else facts.error_class
-    return f"{short(facts.tool)} failed {times(count)}: {kind}{_HOW.get(facts.how, '')}"
+    kinds = [short(facts.error_type) if facts.error_type != _ANY_TYPE else "", facts.error_class.replace("other", "")]
+    kind = ", ".join(filter(None, kinds))
+    return f"{short(facts.tool)} failed {times(count)}{': ' if kind else ''}{kind}{_HOW.get(facts.how, '')}"

@@ -17,9 +17,22 @@ def classes_of(library: str) -> list[type]:
     """Return the classes in the loaded modules of a library, each once."""
     found: dict[int, type] = {}
     for _name, module in _modules_of(library):
-        # the very type: to ask a lazy stand-in for its class may run anything
-        found.update((id(one), one) for one in list(vars(module).values()) if issubclass(type(one), type))
+        for one in list(vars(module).values()):
+            kind = type(one)  # the very type: to ask a lazy stand-in for its class may run anything
+            if kind is type or issubclass(kind, type):
+                found[id(one)] = one
     return list(found.values())
+
+
+def owning(library: str, names: frozenset[str]) -> dict[str, list[type]]:
+    """Return the classes of a library that have attributes of these names as their own, by name."""
+    found: dict[str, list[type]] = {name: [] for name in names}
+    for one in classes_of(library):
+        own = one.__dict__
+        for name in names:
+            if name in own:
+                found[name].append(one)
+    return found
 
 
 def _modules_of(library: str) -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from functools import cache, partial
 from importlib.machinery import PathFinder, SourceFileLoader
 from typing import Any, ClassVar, Final
 
@@ -15,7 +15,7 @@ from nexus_otel import config
 from nexus_otel._guard import guard, logger, new_lock, note_once, quietly
 from nexus_otel._imports import when_imported
 from nexus_otel.engine import _bootstrap_importlib as frames
-from nexus_otel.engine.copies import classes_of, holders, still_held
+from nexus_otel.engine.copies import classes_of, holders, owning, still_held
 from nexus_otel.engine.driver import begin
 from nexus_otel.engine.generators import inside
 from nexus_otel.engine.overrides import Overrides
@@ -129,9 +129,12 @@ class Instrumentor:
             cls._records = not only_silence
         if tracer_provider is not None:
             _follow(tracer_provider)
+        look = cache(owning)
+        names = frozenset(each.name.rpartition(".")[2] for each in cls._everything())
         for module in dict.fromkeys(each.module for each in cls._everything()):
-            late = module in sys.modules
+            late = partial(look, module.partition(".")[0], names) if module in sys.modules else dict
             when_imported(module, partial(cls._bind, name=module, generation=generation, late=late))
+        look.cache_clear()  # a module that is still being loaded is looked at when it is there
         for root in dict.fromkeys(each.module.partition(".")[0] for each in cls._needed()):
             when_imported(root, partial(cls._look, generation=generation))
 
@@ -168,23 +171,30 @@ class Instrumentor:
         return [one for root in roots for one in classes_of(root)]
 
     @classmethod
-    def _bind(cls, module: Any, *, name: str, generation: int, late: bool) -> None:
-        """Put in place what belongs to the module `name`; it may say another name of itself (CrewAI 1.15's do)."""
+    def _bind(cls, module: Any, *, name: str, generation: int, late: Callable[[], dict[str, list[type]]]) -> None:
+        """Put in place what belongs to the module `name`; it may say another name of itself (CrewAI 1.15's do).
+
+        Args:
+            module: The module, loaded.
+            name: As it is imported.
+            generation: Of the call of `instrument` that asked for it.
+            late: Gives the classes that were there before, by the names of methods of theirs.
+        """
         with cls._lock:
             if cls._recorder is None or generation != cls._generation:
                 return
             version = version_of(cls.package, name)
             mine = [each for each in cls._everything() if each.module == name]
             there = [each for each in mine if belongs(each, version)]
-            classes = classes_of(name.partition(".")[0]) if late else []
-            missing = [each for each in there if not cls._place(module, each, classes)]
+            before = late()
+            missing = [each for each in there if not cls._place(module, each, before)]
         told = [each for each in missing if (each.required if isinstance(each, Swap) else not each.optional)]
         if told:
             _missing(cls.package, version, [f"{name}.{_gone(module, each.name)}" for each in told])
 
     @classmethod
-    def _place(cls, module: Any, what: Target | Swap, classes: list[type]) -> bool:
-        """Put one thing in place, and where the classes given took it over; returns whether the library has it."""
+    def _place(cls, module: Any, what: Target | Swap, before: Mapping[str, list[type]]) -> bool:
+        """Put one thing in place, and where the classes before took it over; returns whether the library has it."""
         owner_name, _, name = what.name.rpartition(".")
         owner = getattr(module, owner_name, None) if owner_name else module
         original = owner.__dict__.get(name) if owner is not None else None
@@ -193,7 +203,7 @@ class Instrumentor:
         make = partial(cls._wrapper, what) if isinstance(what, Target) else what.make
         with guard(f"wrapping {what.name}"):
             cls._in_place.append(Replacement(owner, name, original, make(original)))
-            for one in holders(classes, name, original):
+            for one in holders(before.get(name, ()), name, original):
                 cls._in_place.append(Replacement(one, name, original, make(original)))
             if isinstance(what, Target) and what.overridden:
                 cls._in_place.append(Overrides(owner, name, make))

@@ -22,7 +22,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link
 
 from nexus_otel import config, semconv
-from nexus_otel._guard import guard, new_lock, note_once
+from nexus_otel._guard import guard, new_lock, note_once, start_thread
 from nexus_otel.engine.given import GivenRuns
 from nexus_otel.engine.limits import stopped
 from nexus_otel.engine.run import (
@@ -447,10 +447,7 @@ class Runs:
 
     def _watch(self) -> None:
         if self._sweeper is None or not self._sweeper.is_alive():
-            self._sweeper = threading.Thread(
-                target=_sweep, args=(weakref.ref(self),), name="nexus-otel-runs", daemon=True
-            )
-            self._sweeper.start()
+            self._sweeper = start_thread("nexus-otel-runs", _sweep, weakref.ref(self))
 
 
 def _keep(run: Run, captured: Mapping[str, Any]) -> None:

@@ -33,12 +33,14 @@ class Answer:
         what: The status, or the kind of failure, for a log line.
         wait_s: How long it asked us to wait; None when it did not.
         rejected: How many items of a delivered request it did not take.
+        reason: Why, in its words; they may be long.
     """
 
     outcome: Outcome
     what: str
     wait_s: float | None = None
     rejected: int = 0
+    reason: str = ""
 
 
 # -- partial success -----------------------------------------------------------------------------------------
@@ -51,9 +53,24 @@ def rejected(answer: bytes) -> int:
     return count
 
 
+def reason(answer: bytes) -> str:
+    """Return why items were rejected: field 2 of that field."""
+    text: bytes = first(first(answer, 1, b""), 2, b"")
+    return text.decode("utf-8", "replace")
+
+
 def rejected_json(answer: bytes) -> int:
     """Return the number of rejected items in an Export*ServiceResponse in JSON."""
     return quietly(_rejected_json, answer) or 0
+
+
+def reason_json(answer: bytes) -> str:
+    """Return why items were rejected by an Export*ServiceResponse in JSON."""
+    return str(quietly(_reason_json, answer) or "")
+
+
+def _reason_json(answer: bytes) -> Any:
+    return orjson.loads(answer)["partialSuccess"].get("errorMessage")
 
 
 def _rejected_json(answer: bytes) -> int:

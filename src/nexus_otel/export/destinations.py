@@ -96,8 +96,13 @@ def destinations(*, default: bool = False) -> list[Destination]:
     return [one for one in found if one is not None]
 
 
-def _variable(signal: str, what: str) -> tuple[str, str | None]:
-    """Return the name and value of the variable in force; the signal's own wins."""
+def in_force(signal: str, what: str) -> tuple[str, str | None]:
+    """Return the name and value of the variable in force; the signal's own wins. A value may hold keys.
+
+    Args:
+        signal: traces, logs or metrics.
+        what: As for `config.otlp_variable`.
+    """
     own, general = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{what}", f"OTEL_EXPORTER_OTLP_{what}"
     is_own = variables().get(own, "").strip()
     return own if is_own else general, config.otlp_variable(signal.upper(), what)
@@ -105,14 +110,14 @@ def _variable(signal: str, what: str) -> tuple[str, str | None]:
 
 def _address(signal: str, *, default: bool) -> tuple[str, str] | None:
     """Return the name and value of the endpoint's variable; the standard's endpoint as `default`."""
-    name, value = _variable(signal, "ENDPOINT")
+    name, value = in_force(signal, "ENDPOINT")
     if value is None and default:
         value = DEFAULT_GRPC_ENDPOINT if _protocol(signal) == GRPC else DEFAULT_ENDPOINT
     return None if value is None else (name, value)
 
 
 def _protocol(signal: str) -> str:
-    name, value = _variable(signal, "PROTOCOL")
+    name, value = in_force(signal, "PROTOCOL")
     protocol = (value or HTTP).lower()
     if protocol not in PROTOCOLS:
         raise SettingError(f"{name}={value!r}: expected {', '.join(PROTOCOLS)}")
@@ -139,7 +144,7 @@ def _grpc_url(name: str, value: str, *, insecure: bool) -> str:
 
 
 def _insecure(signal: str) -> bool:
-    name, value = _variable(signal, "INSECURE")
+    name, value = in_force(signal, "INSECURE")
     if (value or "false").lower() not in {"true", "false"}:
         raise SettingError(f"{name}={value!r}: expected true, false")
     return (value or "").lower() == "true"
@@ -172,7 +177,7 @@ def _login(value: str) -> dict[str, str]:
 def _headers(signal: str, protocol: str) -> dict[str, str]:
     """Return the headers of a list `name=value,...`, values URL-encoded (W3C Baggage without properties)."""
     is_name = _is_metadata if protocol == GRPC else _is_token
-    name, value = _variable(signal, "HEADERS")
+    name, value = in_force(signal, "HEADERS")
     headers: dict[str, str] = {}
     for pair in filter(None, (part.strip() for part in (value or "").split(","))):
         key, found, text = pair.partition("=")
@@ -192,7 +197,7 @@ def _is_metadata(key: str) -> bool:
 
 
 def _timeout(signal: str) -> float:
-    name, value = _variable(signal, "TIMEOUT")
+    name, value = in_force(signal, "TIMEOUT")
     try:
         seconds = float(value) if value is not None else DEFAULT_TIMEOUT_S
     except ValueError:
@@ -203,7 +208,7 @@ def _timeout(signal: str) -> float:
 
 
 def _compression(signal: str) -> str:
-    name, value = _variable(signal, "COMPRESSION")
+    name, value = in_force(signal, "COMPRESSION")
     compression = (value or "none").lower()
     if compression not in _COMPRESSIONS:
         raise SettingError(f"{name}={value!r}: expected {', '.join(_COMPRESSIONS)}")
@@ -211,7 +216,7 @@ def _compression(signal: str) -> str:
 
 
 def _file(signal: str, what: str) -> str | None:
-    name, value = _variable(signal, what)
+    name, value = in_force(signal, what)
     if value is not None and not Path(value).is_file():
         raise SettingError(f"{name}={value!r}: expected a file in PEM format")
     return value

@@ -42,8 +42,8 @@ def spans_in(path: Path, told: Told) -> Iterator[StoredSpan]:
     if first in {b"{", b"["}:
         with path.open("rb") as file:
             yield from spans_of_lines(file, str(path), told)
-    elif path.suffix == ".nxs" or _is_segment(path):
-        yield from _of_segment(path)
+    elif path.suffix == ".nxs" or is_segment(path):
+        yield from _of_segment(path, told)
     else:
         yield from _of_protobuf(path)
 
@@ -179,7 +179,8 @@ _FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
 # -- the others --------------------------------------------------------------------------------------------------------
 
 
-def _is_segment(path: Path) -> bool:
+def is_segment(path: Path) -> bool:
+    """Whether a file is a segment of a store, by what stands in it."""
     from nexus_otel.export.segment import ForeignFileError, read_records
 
     try:
@@ -188,13 +189,15 @@ def _is_segment(path: Path) -> bool:
         return False
 
 
-def _of_segment(path: Path) -> Iterator[StoredSpan]:
+def _of_segment(path: Path, told: Told) -> Iterator[StoredSpan]:
     from nexus_otel.export.read import stored
     from nexus_otel.export.scan import Scan
 
     scan = Scan(None, files=[path])
     if not scan.trace_ids:
         raise UnreadableFileError(f"{path} holds no spans that can be read")
+    if scan.skipped:
+        told(f"{scan.skipped} damaged {'record' if scan.skipped == 1 else 'records'} in {path}")
     yield from stored(scan)
 
 

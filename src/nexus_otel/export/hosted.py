@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -26,7 +27,7 @@ from opentelemetry.context import (
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from nexus_otel import _version
-from nexus_otel._guard import guard, logger, new_lock, note_once
+from nexus_otel._guard import guard, logger, new_lock, note_once, start_thread
 from nexus_otel.export.hosted_json import request_of
 
 DEFAULT_URL: Final = "https://nexus.keylightdigital.dev"
@@ -148,22 +149,21 @@ class Hosted(SpanProcessor):
             )
             return
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._work, name="nexus-otel-hosted", daemon=True)
-            self._thread.start()
+            self._thread = start_thread("nexus-otel-hosted", self._work)
 
     def _work(self) -> None:
         while True:
             account, body = self._waiting.get()
             with guard("sending a run to the hosted service"):
-                self._deliver(account, body)
+                self._deliver(account, body, _TRIES_S)
             self._waiting.task_done()
 
-    def _deliver(self, account: Account, body: bytes) -> None:
-        for wait_s in _TRIES_S:
+    def _deliver(self, account: Account, body: bytes, waits_s: Sequence[float], timeout_s: float = _TIMEOUT_S) -> None:
+        for wait_s in waits_s:
             if account in self._refused:
                 return
             time.sleep(wait_s)
-            status, text = _post(account, body)
+            status, text = _post(account, body, timeout_s)
             if status == 0:
                 continue  # nobody was reached: it cannot have arrived
             if not 200 <= status < 300:  # noqa: PLR2004 - success
@@ -193,14 +193,24 @@ class Hosted(SpanProcessor):
         with guard("sending what is left to the hosted service"), self._lock:
             while self._traces:
                 self._send(*self._traces.popitem(last=False))
+        if self._thread is None:
+            self._send_here(_AT_EXIT_MS / 1_000)
         self.force_flush(_AT_EXIT_MS)
+
+    def _send_here(self, within_s: float) -> None:
+        """Send on this thread, each run once: the interpreter is ending, and starts no other."""
+        until = time.monotonic() + within_s
+        while (left_s := until - time.monotonic()) > 0 and not self._waiting.empty():
+            with guard("sending a run to the hosted service"):
+                self._deliver(*self._waiting.get_nowait(), (0.0,), left_s)
+            self._waiting.task_done()
 
 
 hosted: Final = Hosted()
 """That of this process."""
 
 
-def _post(account: Account, body: bytes) -> tuple[int, str]:
+def _post(account: Account, body: bytes, timeout_s: float) -> tuple[int, str]:
     """Return the status and the beginning of an answer's text; 0 where nobody was reached, -1 where that is unknown."""
     import urllib3
 
@@ -215,7 +225,7 @@ def _post(account: Account, body: bytes) -> tuple[int, str]:
     try:
         with urllib3.PoolManager(maxsize=1) as pool:
             answer = pool.request(
-                "POST", account.url, body=body, headers=headers, retries=False, redirect=False, timeout=_TIMEOUT_S
+                "POST", account.url, body=body, headers=headers, retries=False, redirect=False, timeout=timeout_s
             )
         return answer.status, " ".join(answer.data[:300].decode("utf-8", "replace").split())
     except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.SSLError):

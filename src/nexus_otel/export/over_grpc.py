@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from nexus_otel import _version
 from nexus_otel._environ import set_variable, unset_variable, variables
-from nexus_otel.export.answer import Answer, Outcome, fields, first, rejected
+from nexus_otel.export.answer import Answer, Outcome, fields, first, reason, rejected
 from nexus_otel.export.destinations import Destination
 
 _METHOD: Final = "/opentelemetry.proto.collector.{}.v1.{}Service/Export"
@@ -56,7 +56,7 @@ class GrpcClient:
         except (OSError, ValueError) as error:  # a certificate that is none; closed by the exit
             self.close()
             return Answer(Outcome.AGAIN, type(error).__name__)
-        return Answer(Outcome.DELIVERED, "OK", rejected=rejected(answer))
+        return Answer(Outcome.DELIVERED, "OK", rejected=rejected(answer), reason=reason(answer))
 
     def close(self) -> None:
         channel, self._channel = self._channel, None

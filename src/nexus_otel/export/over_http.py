@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from nexus_otel import _version
-from nexus_otel.export.answer import Answer, Outcome, rejected, rejected_json
+from nexus_otel.export.answer import Answer, Outcome, reason, reason_json, rejected, rejected_json
 from nexus_otel.export.destinations import JSON, Destination
 from nexus_otel.export.otlp_json import request_json
 
@@ -68,8 +68,10 @@ class HttpClient:
                 response.close()
             response.release_conn()
         if _JSON_TYPE in response.headers.get("content-type", ""):
-            return _answer(response.status, response.headers.get("retry-after"), rejected_json(text))
-        return _answer(response.status, response.headers.get("retry-after"), rejected(text))
+            left_out = rejected_json(text), reason_json(text)
+        else:
+            left_out = rejected(text), reason(text)
+        return _answer(response.status, response.headers.get("retry-after"), left_out)
 
 
 def _pool(destination: Destination) -> Any:
@@ -100,10 +102,10 @@ def _compressed(body: bytes, compression: str) -> bytes:
     return zlib.compress(body) if compression == "deflate" else body
 
 
-def _answer(status: int, retry_after: str | None, left_out: int) -> Answer:
+def _answer(status: int, retry_after: str | None, left_out: tuple[int, str]) -> Answer:
     what = f"status {status}"
     if 200 <= status < 300:  # noqa: PLR2004 - success
-        return Answer(Outcome.DELIVERED, what, rejected=left_out)
+        return Answer(Outcome.DELIVERED, what, rejected=left_out[0], reason=left_out[1])
     if status == _TOO_LARGE:
         return Answer(Outcome.TOO_LARGE, what)
     outcome = Outcome.AGAIN if status in _AGAIN else Outcome.REFUSED

@@ -6,17 +6,20 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, TYPE_CHECKING, Final
 
 import orjson
 
 from nexus_otel._guard import quietly
+from nexus_otel.export import texts
 from nexus_otel.export.died import Found, parsed, spans_of
 from nexus_otel.export.heads import head
 from nexus_otel.export.owner import Owner
 from nexus_otel.export.places import store_folders
 from nexus_otel.export.segment import (
     BEGIN,
+    BLOB,
+    CUT,
     NOTE,
     SEALED,
     SPANS,
@@ -26,6 +29,9 @@ from nexus_otel.export.segment import (
     read_records,
     segments,
 )
+
+if TYPE_CHECKING:
+    from nexus_otel.export.read import StoredSpan
 
 _TRACE: Final = 16
 """Bytes of a trace id; a span's key is that and its span id."""
@@ -69,6 +75,7 @@ class Scan:
         self._ended: dict[bytes, Place] = {}
         self._processes: dict[Owner | None, _Process] = defaultdict(_Process)
         self._keys: dict[bytes, list[bytes]] = {}
+        self._texts: list[texts.Places] = []
         self._needles = needles
         self.skipped = 0
         self.files: list[Path] = []
@@ -94,6 +101,7 @@ class Scan:
         except OSError:  # deleted by its process in the meantime, or not ours to read
             return
         self.files.append(path)
+        self._texts.append(texts.Places())
         process = self._processes[records.header.owner if records.header else None]
         begun, sealed = self._take(records, process)
         if not sealed:  # a sealed segment's open spans stand in the next one too
@@ -108,10 +116,13 @@ class Scan:
         begun: list[tuple[int, int]] = []
         number, data, sealed = len(self.files) - 1, records.data, False
         for kind, start, end in records.places():
-            if kind == SPANS:
-                self._note(data, start, end, self._ended)
+            if kind in {SPANS, CUT}:
+                self._note(data, start, end, self._ended, cut=kind == CUT)
             elif kind == BEGIN:
                 begun.append((start, end))
+            elif kind == BLOB:
+                self._texts[number].add(texts.number_of(data[start : start + 4]), start + 4, end)
+                continue
             elif kind == NOTE:
                 sealed = sealed or SEALED in (quietly(orjson.loads, data[start:end]) or ())
                 continue
@@ -120,10 +131,10 @@ class Scan:
             process.records.append((number, start, end))
         return begun, sealed
 
-    def _note(self, data: bytes, start: int, end: int, into: dict[bytes, Place]) -> None:
+    def _note(self, data: bytes, start: int, end: int, into: dict[bytes, Place], *, cut: bool = False) -> None:
         """Note where the spans of a record stand; the first record of a span counts."""
-        found = head(data, start, end)
-        heads = [found] if found is not None else _heads(data[start:end])
+        found = texts.head_of(data, start, end) if cut else head(data, start, end)
+        heads = [found] if found is not None else None if cut else _heads(data[start:end])
         if heads is None:
             self.skipped += 1
             return
@@ -164,6 +175,12 @@ class Scan:
         tables = [self._ended, *(process.begun for process in self._processes.values())]
         return frozenset(self.files[table[key][0]] for table in tables for key in keys if key in table)
 
+    def read(self, trace_ids: Iterable[bytes]) -> list[StoredSpan]:
+        """Return the spans of the traces, by start."""
+        from nexus_otel.export.read import stored
+
+        return stored(self, trace_ids)
+
     def spans(self, trace_ids: Iterable[bytes] | None = None) -> Iterator[Span]:
         """Yield each span of the traces once; of all traces when not given."""
         keys = {key for trace in (self._keys if trace_ids is None else trace_ids) for key in self._keys.get(trace, ())}
@@ -202,7 +219,7 @@ class Scan:
                     yield Span(found.span, found.around, found.scope)
 
     def _payloads(self, places: Sequence[Place]) -> Iterator[tuple[Place, bytes]]:
-        """Yield the payloads at places in the order of files; those in files that are gone by now are left out."""
+        """Yield the requests at places in the order of files; those in files that are gone by now are left out."""
         opened, file = -1, None
         try:
             for place in places:
@@ -212,11 +229,25 @@ class Scan:
                         file.close()
                     opened, file = number, quietly(self.files[number].open, "rb")
                 if file is not None:
-                    file.seek(start)
-                    yield place, file.read(end - start)
+                    file.seek(start - 1)  # where the record's kind is
+                    kind, payload = file.read(1), file.read(end - start)
+                    yield place, self._joined(payload, number, file) if kind == bytes((CUT,)) else payload
         finally:
             if file is not None:
                 file.close()
+
+    def _joined(self, payload: bytes, number: int, file: IO[bytes]) -> bytes:
+        """Return the request of a span whose texts stand elsewhere in its file; what is none, if unsound."""
+
+        def text(which: int) -> bytes | None:
+            place = self._texts[number].get(which)
+            if place is None:
+                return None
+            file.seek(place[0])
+            return file.read(place[1] - place[0])
+
+        found = texts.joined(payload, text)
+        return found[0] if found is not None else b"\xff"
 
 
 def _heads(payload: bytes) -> list[tuple[bytes, int]] | None:

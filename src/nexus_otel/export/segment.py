@@ -16,6 +16,7 @@ import orjson
 
 from nexus_otel.config import NexusError
 from nexus_otel.export.owner import Owner, has_ended, this_process
+from nexus_otel.export.texts import joined, number_of, text_of
 from nexus_otel.genai.plain import to_plain
 
 try:
@@ -27,7 +28,7 @@ HAS_LOCKS: Final = fcntl is not None
 
 MAGIC: Final = b"NXSPOOL\x01"
 VERSION: Final = 1
-SPANS, BEGIN, LOGS, METRICS, BLOB, NOTE = range(1, 7)
+SPANS, BEGIN, LOGS, METRICS, BLOB, NOTE, CUT = range(1, 8)
 SEALED: Final = "sealed"
 """The key of the note that ends a segment whose process went on with the next one."""
 
@@ -126,21 +127,40 @@ class Records:
         skipped: How many gaps of damaged bytes were passed over so far.
         end: Where the last sound record ends.
         torn: Whether bytes follow that make no record: one being written, or cut off.
+        texts: The texts of spans met so far, by number.
     """
 
-    def __init__(self, data: bytes, start: int = 0, header: Header | None = None) -> None:
+    def __init__(
+        self, data: bytes, start: int = 0, header: Header | None = None, texts: dict[int, bytes] | None = None
+    ) -> None:
         self.data = data
         self.header = header
         self.skipped = 0
         self.end = start
         self.torn = False
+        self.texts: dict[int, bytes] = {} if texts is None else texts
         self._room = _SEARCH * len(data)
 
     def __iter__(self) -> Iterator[tuple[int, bytes, int]]:
-        """Yield kind, payload, and the offset behind each record."""
+        """Yield kind, payload, and the offset behind each record; spans are whole, with their texts in them."""
+        yield from self.behind(0)
+
+    def behind(self, offset: int) -> Iterator[tuple[int, bytes, int]]:
+        """Yield as by iteration the records that end behind `offset`."""
         data = self.data
         for kind, start, end in self.places():
-            yield kind, data[start:end], end
+            payload = data[start:end] if kind == BLOB or end > offset else b""
+            if kind == BLOB:
+                self.texts[number_of(payload)] = text_of(payload)
+            if end <= offset:
+                continue
+            if kind == CUT:
+                whole = joined(payload, self.texts.get)
+                if whole is None:
+                    self.skipped += 1
+                    continue
+                kind, payload = SPANS, whole[0]  # noqa: PLW2901 - a span as any other
+            yield kind, payload, end
 
     def places(self) -> Iterator[tuple[int, int, int]]:
         """Yield kind, and the offsets of the beginning and the end of each record's payload."""

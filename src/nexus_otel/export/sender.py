@@ -17,15 +17,18 @@ from nexus_otel.export.destinations import Destination, destinations
 from nexus_otel.export.owner import after_fork
 from nexus_otel.export.places import store_folders
 from nexus_otel.export.segment import Target, is_orphan, read_header, segments
-from nexus_otel.export.shipment import SegmentSource
+from nexus_otel.export.shipment import Seen, SegmentSource
 from nexus_otel.export.shipper import Shipper
 from nexus_otel.export.spool import Spool
+from nexus_otel.export.transport import HasWay
 
 LINGER_S: Final = 1.0
 """How long the first record waits for others."""
 FULL_RECORDS: Final = 512
 FULL_BYTES: Final = 1024 * 1024
 _AT_EXIT_S: Final = 0.05
+_HELD_S: Final = 0.1
+"""How often a flush looks whether another process is done with what it sends."""
 
 
 class Sender:
@@ -33,7 +36,9 @@ class Sender:
 
     _full: bool
 
-    def __init__(self, spool: Spool, destinations: Sequence[Destination], settings: Settings | None = None) -> None:
+    def __init__(
+        self, spool: Spool, destinations: Sequence[Destination | HasWay], settings: Settings | None = None
+    ) -> None:
         self._spool = spool
         self._destinations = tuple(destinations)
         self._settings = settings or config.current()
@@ -203,8 +208,11 @@ def flush_store(home: Path, timeout_s: float) -> FlushReport:
     found = destinations(default=True)
     shipper = Shipper(home, found)
     until = time.monotonic() + timeout_s
-    while not shipper.round(until) and shipper.next_try < until:
-        time.sleep(max(0.0, shipper.next_try - time.monotonic()))
+    while not shipper.round(until) or shipper.is_held:
+        again = min(shipper.next_try, time.monotonic() + _HELD_S) if shipper.is_held else shipper.next_try
+        if again >= until:
+            break
+        time.sleep(max(0.0, again - time.monotonic()))
         shipper.look_at = 0.0
     left, foreign = _waiting(home, {one.target for one in found})
     return FlushReport(shipper.sent, left, foreign)
@@ -218,7 +226,7 @@ def _waiting(home: Path, ours: set[Target]) -> tuple[int, int]:
         if header is None or not quietly(is_orphan, path, header.owner):
             continue
         for target in header.targets:
-            count = quietly(SegmentSource(path, header, target, {}, live=False).count) or 0
+            count = quietly(SegmentSource(path, header, target, Seen(), live=False).count) or 0
             if target in ours:
                 left += count
             else:

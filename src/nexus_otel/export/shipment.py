@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,6 +22,28 @@ from nexus_otel.export.writer import SegmentFile, note
 _SPANS_SIGNAL: Final = "traces"
 KINDS: Final = {"traces": SPANS, "logs": LOGS, "metrics": METRICS}
 BODY_BYTES: Final = 2 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Seen:
+    """What is known of segments without looking at the disk again.
+
+    Attributes:
+        delivered: Up to where each has been delivered, for when that cannot be written down.
+        path: The one that was read last.
+        upto: Up to where it was read.
+        texts: The texts of spans in it so far, by number.
+    """
+
+    delivered: dict[Path, int] = field(default_factory=dict)
+    path: Path | None = None
+    upto: int = 0
+    texts: dict[int, bytes] = field(default_factory=dict)
+
+    def turn_to(self, path: Path) -> None:
+        """Forget the texts of another segment."""
+        if path != self.path:
+            self.path, self.upto, self.texts = path, 0, {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +98,18 @@ class SegmentSource:
         path: The segment.
         header: Its header.
         target: The destination.
-        known: What has been delivered of each segment, for when that cannot be written down.
+        seen: What is known of segments for this destination.
         live: Whether it is the one that this process writes to; if not, its lock is ours.
     """
 
-    def __init__(self, path: Path, header: Header, target: Target, known: dict[Path, int], *, live: bool) -> None:
+    def __init__(self, path: Path, header: Header, target: Target, seen: Seen, *, live: bool) -> None:
         self._path = path
         self._header = header
         self._target = target
-        self._known = known
+        self._seen = seen
         self._live = live
         offset, self.is_done = acknowledged(path, target)
-        self._offset = max(offset, known.get(path, 0))
+        self._offset = max(offset, seen.delivered.get(path, 0))
 
     def batch(self) -> Batch | None:
         if self.is_done:
@@ -106,15 +128,21 @@ class SegmentSource:
         return sum(found == kind for found, _payload, _end in self._records()) + len(self._died())
 
     def _records(self) -> Iterator[tuple[int, bytes, int]]:
-        if not self._offset:
-            yield from read_records(self._path)
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
-        base = self._offset
-        for kind, payload, end in Records(data):
-            yield kind, payload, base + end
+        seen = self._seen
+        seen.turn_to(self._path)
+        base = min(seen.upto, self._offset)  # what was delivered was read, unless another process did it
+        if not base:
+            records = read_records(self._path)
+            records.texts = seen.texts
+        else:
+            with self._path.open("rb") as file:
+                file.seek(base)
+                records = Records(file.read(), texts=seen.texts)
+        try:
+            for kind, payload, end in records.behind(self._offset - base):
+                yield kind, payload, base + end
+        finally:
+            seen.upto = base + records.end
 
     def _add_last(self, batch: Batch) -> None:
         """Add what the end of its process makes of a segment to the last batch of it."""
@@ -144,7 +172,7 @@ class SegmentSource:
         return died((kind, payload) for kind, payload, _end in read_records(self._path))
 
     def delivered(self, end: int) -> None:
-        self._offset = self._known[self._path] = end
+        self._offset = self._seen.delivered[self._path] = end
         self.is_done = not self._live and self._is_complete() and end >= self._path.stat().st_size
         with suppress(OSError):  # a full disk: it is known in memory
             acknowledge(self._path, self._target, end, final=self.is_done)

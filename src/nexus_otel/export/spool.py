@@ -23,8 +23,9 @@ from nexus_otel.export import pace
 from nexus_otel.export.owner import after_fork
 from nexus_otel.export.retention import Kept
 from nexus_otel.export.segment import BEGIN, SPANS, Header, Target, new_header, pack
-from nexus_otel.export.wire import encode_begin, encode_span
-from nexus_otel.export.writer import Plan, Writer, note
+from nexus_otel.export.texts import Cut, cut
+from nexus_otel.export.wire import encode_begin, encode_parts
+from nexus_otel.export.writer import Plan, Record, Writer, note
 from nexus_otel.genai.content import beside
 
 BATCH_S: Final = 0.05
@@ -169,10 +170,15 @@ class Spool:
         if len(self._open) < _OPEN_SPANS and len(record) < _OPEN_BYTES:
             self._open[key] = record
 
-    def end(self, key: SpanKey, payload: bytes) -> None:
-        """Record a span that has ended."""
+    def end(self, key: SpanKey, span: bytes | Cut) -> None:
+        """Record a span that has ended: the request that holds it, or with its long texts apart."""
         self._open.pop(key, None)
-        self.append(SPANS, payload)
+        if isinstance(span, bytes):
+            self.append(SPANS, span)
+            return
+        self._put(span)
+        if self.on_record is not None:
+            self.on_record(len(span))
 
     def is_inherited(self, key: SpanKey) -> bool:
         """Whether the process that forked this one began the span, and so will end it."""
@@ -219,7 +225,7 @@ class Spool:
     def _renew(self) -> None:
         self._turn = _Turn()
         self._starting = threading.Lock()
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[Record] = deque()
         self._queued_bytes = 0
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -230,13 +236,13 @@ class Spool:
             note_once("waiting for a disk that hangs", "nexus-otel: the disk hangs; records wait in memory")
         return taken
 
-    def _put(self, record: bytes) -> None:
+    def _put(self, record: Record) -> None:
         if self._pid != os.getpid():
             self._forked()
         if not self._write_at_once(record):
             self._enqueue(record)
 
-    def _write_at_once(self, record: bytes) -> bool:
+    def _write_at_once(self, record: Record) -> bool:
         """Write a record here and now; False when that would make the caller wait for a slow disk."""
         turn, behind = self._turn, self._pace
         if self._is_batch or behind.is_behind or turn.is_mine or not turn.take(pace.SLOW_S):
@@ -253,7 +259,7 @@ class Spool:
             turn.give()
         return True
 
-    def _enqueue(self, record: bytes) -> None:
+    def _enqueue(self, record: Record) -> None:
         if self._queued_bytes > _QUEUE_BYTES:
             self.dropped += 1
             self._unsaid += 1
@@ -288,7 +294,7 @@ class Spool:
         if self._unsaid:
             self._queue.append(note(dropped=self._unsaid))
             self._unsaid = 0
-        records: list[bytes] = []
+        records: list[Record] = []
         size = 0
         while self._queue:
             records.append(self._queue.popleft())
@@ -334,6 +340,9 @@ _ending: Final = guard("recording a span")
 class SpoolProcessor(SpanProcessor):
     """Puts the spans of a provider into a spool, as they begin and as they end."""
 
+    _is_own = True
+    """Whether the content beside a span is this processor's, to take or to drop."""
+
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._takes_content = not spool.targets
@@ -350,9 +359,10 @@ class SpoolProcessor(SpanProcessor):
         with _ending:
             context = span.context
             key = (context.trace_id, context.span_id)
-            apart = beside.take(*key)
+            apart = beside.take(*key) if self._is_own else None
             if context.trace_flags & 1 and not self._spool.is_inherited(key):
-                self._spool.end(key, encode_span(span, apart if self._takes_content else None))
+                parts = encode_parts(span, apart if self._takes_content else None)
+                self._spool.end(key, cut(key, span.start_time or 0, parts) or b"".join(parts))
 
     def shutdown(self) -> None:
         if self._takes_content:

@@ -23,6 +23,8 @@ _IS_REMOTE: Final = 0x200
 _LIMIT: Final = 1 << 63
 _MAX_DEPTH: Final = 32
 _BOOLS: Final = (b"\x10\x00", b"\x10\x01")
+LONG_SPAN: Final = 1_536
+"""From this size on a span is given in parts."""
 _CACHED: Final = 2_048
 """Distinct attribute keys, resources or scopes remembered before a cache starts anew."""
 
@@ -137,9 +139,11 @@ def _attributes(out: list[bytes], tag: bytes, pairs: Iterable[tuple[str, Any]]) 
                 )
                 out += (head, _SHORT[size], data)
                 continue
-            body: bytes | None = b"\x0a" + varint(size) + data
-        else:
-            body = _any(value)
+            before = b"\x0a" + varint(size)  # the text stays apart: `texts` takes it out of the span
+            inner = b"\x12" + varint(len(before) + size) + before
+            out += (tag, varint(len(head) + len(inner) + size), head + inner, data)
+            continue
+        body = _any(value)
         if body is not None:
             inner = b"\x12" + varint(len(body))
             out += (tag, varint(len(head) + len(inner) + len(body)), head, inner, body)
@@ -200,22 +204,43 @@ def encode_span(span: ReadableSpan, apart: Apart | None = None) -> bytes:
         apart: Content of the span that is not on it: further attributes, those of its last `exception`
             event, and the description of the status.
     """
-    return _request(span, _span(span, apart))
+    return _request(span, b"".join(_span(span, apart)))
+
+
+def encode_parts(span: ReadableSpan, apart: Apart | None = None) -> list[bytes]:
+    """Return `encode_span` in parts: what stands around the span, then the span, each long text by itself.
+
+    A span below `LONG_SPAN` is one part.
+    """
+    parts = _span(span, apart)
+    size = sum(map(len, parts))
+    if size < LONG_SPAN:
+        return [_request(span, b"".join(parts))]
+    before, after = _enclosing(span, size)
+    return [before, *parts, after]
 
 
 def encode_begin(span: ReadableSpan) -> bytes:
     """Return a span that has just begun as a request: its end is not set."""
-    return _request(span, _span(span, None))
+    return encode_span(span)
 
 
 def _request(span: ReadableSpan, body: bytes) -> bytes:
+    before, after = _enclosing(span, len(body))
+    return b"".join((before, body, after))
+
+
+def _enclosing(span: ReadableSpan, size: int) -> tuple[bytes, bytes]:
+    """Return what stands before and after a span of `size` bytes in its request."""
     *_held, resource, scope, schema = _surroundings(span.resource, span.instrumentation_scope)
-    inner = scope + b"\x12" + varint(len(body)) + body + schema
-    size = varint(len(inner))
-    return b"".join((b"\x0a", varint(len(resource) + 1 + len(size) + len(inner)), resource, b"\x12", size, inner))
+    before = scope + b"\x12" + varint(size)
+    inner = len(before) + size + len(schema)
+    length = varint(inner)
+    outer = varint(len(resource) + 1 + len(length) + inner)
+    return b"".join((b"\x0a", outer, resource, b"\x12", length, before)), schema
 
 
-def _span(span: ReadableSpan, apart: Apart | None) -> bytes:
+def _span(span: ReadableSpan, apart: Apart | None) -> list[bytes]:
     context, parent = span.context, span.parent
     out = [
         b"\x0a\x10",
@@ -238,7 +263,7 @@ def _span(span: ReadableSpan, apart: Apart | None) -> bytes:
     _lists(out, span, apart)
     _status(out, span.status, apart)
     out.append(b"\x85\x01" + _flags(parent))
-    return b"".join(out)
+    return out
 
 
 def _lists(out: list[bytes], span: ReadableSpan, apart: Apart | None) -> None:

@@ -23,7 +23,8 @@ from nexus_otel.export.places import (
     spool_folder,
 )
 from nexus_otel.export.retention import Dropped, Kept, tidy
-from nexus_otel.export.segment import NOTE, SEALED, Header, lock, pack, segment_name
+from nexus_otel.export.segment import BLOB, CUT, NOTE, SEALED, SPANS, Header, lock, pack, segment_name
+from nexus_otel.export.texts import Cut, Known
 
 ROTATE_BYTES: Final = 4 * 1024 * 1024
 MEMORY_BYTES: Final = 32 * 1024 * 1024
@@ -31,6 +32,15 @@ _RETRY_S: Final = 30.0
 """How long a folder is left alone that could not be written to."""
 _LOOK_S: Final = 1.0
 """How often it is seen whether the segment was deleted under us."""
+
+
+Record = bytes | Cut
+"""A record as it stands in a file; or a span with long texts, of which a segment lacks some."""
+
+
+def _whole(record: Record) -> bytes:
+    """Return a record that needs no other."""
+    return record if isinstance(record, bytes) else pack(SPANS, b"".join(record.parts))
 
 
 class Memory:
@@ -79,6 +89,7 @@ class SegmentFile:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         self._descriptor = os.open(self.path, flags | getattr(os, "O_BINARY", 0), 0o600)
         self.size = 0
+        self._known = Known()
         try:
             _lock_surely(self._descriptor)
             self.append(header.encode())
@@ -87,6 +98,20 @@ class SegmentFile:
             with suppress(OSError):
                 self.path.unlink()
             raise
+
+    def joined(self, records: Sequence[Record]) -> bytes:
+        """Return the bytes to be written here for records, before any other: they count on those before them."""
+        if len(records) == 1 and isinstance(records[0], bytes):
+            return records[0]
+        parts: list[bytes] = []
+        for record in records:
+            if isinstance(record, bytes):
+                parts.append(record)
+                continue
+            texts, span = self._known.records(record)
+            parts.extend(pack(BLOB, text) for text in texts)
+            parts.append(pack(CUT, span))
+        return b"".join(parts)
 
     def append(self, data: bytes) -> None:
         """Write `data`, all of it or nothing.
@@ -161,24 +186,23 @@ class Writer:
         self.memory = Memory()
         self.pace = pace.Pace()
 
-    def write(self, records: Sequence[bytes]) -> None:
+    def write(self, records: Sequence[Record]) -> None:
         """Write records; where no disk takes them, keep them in memory. Never raises OSError."""
         if self._plan.in_memory:
-            self.memory.extend(records)
+            self.memory.extend(map(_whole, records))
             return
         begun = pace.now()
         self._store(records)
         self.pace.wrote(begun)
 
-    def _store(self, records: Sequence[bytes]) -> None:
-        data = records[0] if len(records) == 1 else b"".join(records)
+    def _store(self, records: Sequence[Record]) -> None:
         for _place in self._retry_at:
             segment = self._current()
             if segment is None:
                 break
-            if self._appended(segment, data):
+            if self._appended(segment, segment.joined(records)):
                 return
-        self.memory.extend(records)
+        self.memory.extend(map(_whole, records))
 
     def _appended(self, segment: SegmentFile, data: bytes) -> bool:
         try:

@@ -227,7 +227,8 @@ def _cut(value: Any, longest: int) -> Any:
     return value
 
 
-def _cut_text(text: str, limit: int) -> str:
+def cut_text(text: str, limit: int) -> str:
+    """Return the beginning of `text`, at most `limit` bytes with a mark that says how long it was."""
     mark = f"... [cut, {len(text)} characters]"
     return text.encode("utf-8", "replace")[: max(0, limit - len(mark))].decode("utf-8", "ignore") + mark
 
@@ -305,7 +306,7 @@ class Content:
             return text, size, False
         if limit < _LEAST:
             return None, 0, True
-        short = _cut_text(text, limit) if plain_text else fitted(orjson.loads(text), limit)
+        short = cut_text(text, limit) if plain_text else fitted(orjson.loads(text), limit)
         return short, len(short.encode()), True
 
     @staticmethod
@@ -316,7 +317,7 @@ class Content:
     def message(self, text: str) -> str:
         """Return the text of an error, redacted and short enough for a status."""
         clean = self._redaction.text(str(self._redaction.value(text)) if self._redaction.by_text else text)
-        return clean if len(clean) <= _MESSAGE_BYTES else _cut_text(clean, _MESSAGE_BYTES)
+        return clean if len(clean) <= _MESSAGE_BYTES else cut_text(clean, _MESSAGE_BYTES)
 
 
 def _object(name: str, value: Any) -> Any:

@@ -6,16 +6,17 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from nexus_otel import config
-from nexus_otel._guard import quietly
+from nexus_otel._guard import note_once, quietly
 from nexus_otel._private import make_private
 from nexus_otel.config import Settings
 from nexus_otel.detect.baselines import Baselines
 from nexus_otel.detect.models import Limits
-from nexus_otel.detect.thresholds import Thresholds, folded
+from nexus_otel.detect.thresholds import Thresholds, changed, folded
 
 FILE: Final = "baselines.json"
 _LONGEST: Final = 8 << 20
@@ -23,10 +24,13 @@ _LONGEST: Final = 8 << 20
 
 
 def thresholds(settings: Settings) -> Thresholds:
-    """Return the thresholds, with the names that a person has added."""
-    default = Thresholds()
-    return Thresholds(
-        note_tools=default.note_tools | {folded(name) for name in settings.note_tools},
+    """Return the thresholds, with the numbers that a person changed and the names that one has added."""
+    given, wrong = changed(dict(settings.thresholds))
+    for line in wrong:
+        note_once(line, "nexus-otel: %s (docs/findings.md)", line)
+    return replace(
+        given,
+        note_tools=given.note_tools | {folded(name) for name in settings.note_tools},
         slow_ok=frozenset(folded(name) for name in settings.slow_ok),
     )
 

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any, Final
 
-from nexus_otel._guard import report
+from nexus_otel._guard import report, start_thread
 from nexus_otel.detect.baselines import Baselines
 from nexus_otel.processors import detecting
 
@@ -29,7 +29,7 @@ class History:
         self.baselines = Baselines()
         self._lock = lock
         self._next_s: float
-        self._thread: threading.Thread
+        self._thread: threading.Thread | None
         self._wanted: threading.Event
         self._written: threading.Event
         if hasattr(os, "register_at_fork"):
@@ -40,7 +40,7 @@ class History:
         """Have the file written, if that was not done in the last minute."""
         if time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + _EVERY_S
-            if not self._thread.is_alive():
+            if self._thread is None or not self._thread.is_alive():
                 self._start()
             self._wanted.set()
 
@@ -48,14 +48,15 @@ class History:
         """Have the file written; half a second is waited for it."""
         self._written.clear()
         self._wanted.set()
-        if self._thread.is_alive():
+        if self._thread is None:
+            self._guarded(self._write)
+        elif self._thread.is_alive():
             self._written.wait(_AT_EXIT_S)
 
     def _start(self, *first: Any) -> None:
         self._next_s = time.monotonic() + _EVERY_S
         self._wanted, self._written = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._work, args=first, name="nexus-otel-history", daemon=True)
-        self._thread.start()
+        self._thread = start_thread("nexus-otel-history", self._work, *first)
 
     def _work(self, *first: Any) -> None:
         for work in first:

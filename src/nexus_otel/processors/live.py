@@ -21,7 +21,7 @@ from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 from nexus_otel import config, semconv
 from nexus_otel._guard import guard, new_lock, report
 from nexus_otel.detect.all import detectors
-from nexus_otel.detect.detection import Detection
+from nexus_otel.detect.detection import MAX_OPEN, Detection
 from nexus_otel.detect.model import INFO, LEVELS, LOOP, Finding, SpanView
 from nexus_otel.engine.limits import LoopDetected, stopped
 from nexus_otel.genai.ending import looks
@@ -45,13 +45,15 @@ class _Trace:
 
     Attributes:
         root: The span of its first run.
-        open: Its open spans, weakly: a finding in a span of somebody else is told on the nearest above.
-        told: The level at which each finding was told.
+        open: Its open spans, weakly, with their views: a finding in a span that has ended is told on the nearest above.
+        told: The level and the stage at which each finding was told last.
+        waiting: Findings of level info, with agent and version: told outside when they rise or the trace ends.
     """
 
     root: Any = None
-    open: dict[int, weakref.ref[Any]] = field(default_factory=dict)
-    told: dict[Any, str] = field(default_factory=dict)
+    open: dict[int, tuple[weakref.ref[Any], SpanView]] = field(default_factory=dict)
+    told: dict[Any, tuple[int, float]] = field(default_factory=dict)
+    waiting: dict[Any, tuple[Finding, str | None, str | None]] = field(default_factory=dict)
 
 
 class Live:
@@ -72,8 +74,14 @@ class Live:
             settings = config.current()
             self._history = History(self._lock)
             asked = detectors(detecting.thresholds(settings), detecting.limits(settings), self._history.baselines)
-            self._following = Detection(asked, lambda mode, error: report(f"looking for {mode}", error))
+            self._following = Detection(
+                asked, lambda mode, error: report(f"looking for {mode}", error), forgot=self._forget
+            )
         return self._following
+
+    def _forget(self, trace_id: str) -> None:
+        self._traces.pop(int(trace_id, 16), None)
+        stopped.forget(int(trace_id, 16))
 
     def close(self) -> None:
         """Keep how long steps took, for the next process."""
@@ -94,15 +102,17 @@ class Live:
                 trace = self._traces[context.trace_id] = _Trace()
                 if len(self._traces) > _MOST_TRACES:
                     self._traces.popitem(last=False)
-            trace.open[context.span_id] = weakref.ref(span)
+            here, view = weakref.ref(span), _begun(span)
+            if len(trace.open) < MAX_OPEN:
+                trace.open[context.span_id] = here, view
             if trace.root is None and is_genai:
-                trace.root = weakref.ref(span)
-            self._detection.begins(_view(span, 0))
+                trace.root = here
+            self._detection.begins(view)
 
     def look(self, span: Any, end_ns: int | None) -> None:
         """Look at a span of ours that is about to end."""
         if isinstance(span, Span) and span.is_recording():
-            self._ends(span, end_ns or time.time_ns(), span)
+            self._ends(span, end_ns or time.time_ns(), told_on_it=True)
 
     def ended(self, span: ReadableSpan) -> None:
         """Take a span that has ended: of others, it is looked at now."""
@@ -110,33 +120,40 @@ class Live:
         if context is None or context.trace_id not in self._traces:
             return
         if scope is None or not scope.name.startswith(_OURS):
-            self._ends(span, span.end_time or time.time_ns(), self._above(span))
+            self._ends(span, span.end_time or time.time_ns(), told_on_it=False)
         with self._lock:
             trace = self._traces.get(context.trace_id)
             if trace is not None:
                 trace.open.pop(context.span_id, None)
                 if not trace.open:
                     del self._traces[context.trace_id]
+                    stopped.forget(context.trace_id)
                     if self._history is not None:
                         self._history.run_ended()
+        if trace is not None and not trace.open:
+            for waiting in trace.waiting.values():
+                tell(*waiting, self.callbacks)
 
-    def _ends(self, span: ReadableSpan, end_ns: int, target: Any) -> None:
+    def _ends(self, span: ReadableSpan, end_ns: int, *, told_on_it: bool) -> None:
         context = span.context
         trace = self._traces.get(context.trace_id) if context is not None else None
-        if trace is None:
+        if context is None or trace is None:
             return
+        begun = trace.open.get(context.span_id)
+        view = _ended(begun[1], span, end_ns) if begun is not None else _view(span, end_ns)
         with self._lock:
-            found = self._detection.ends(_view(span, end_ns))
+            found = self._detection.ends(view)
         for finding in found:
-            self._tell(trace, finding, target, span)
+            here = told_on_it and (finding.span_id == view.span_id or not view.parent_id)
+            self._tell(trace, finding, span if here else self._above(span), span)
 
     def _above(self, span: ReadableSpan) -> Any:
         """Return the nearest span above one that is open."""
         parent = span.parent
         trace = self._traces.get(parent.trace_id) if parent is not None else None
         while trace is not None and parent is not None:
-            reference = trace.open.get(parent.span_id)
-            found = reference() if reference is not None else None
+            held = trace.open.get(parent.span_id)
+            found = held[0]() if held is not None else None
             if found is not None and found.is_recording():
                 return found
             parent = getattr(found, "parent", None)
@@ -145,20 +162,28 @@ class Live:
     # -- findings ------------------------------------------------------------------------------------------------------
 
     def _tell(self, trace: _Trace, finding: Finding, target: Any, span: ReadableSpan) -> None:
-        key = finding.mode, finding.key
-        before = trace.told.get(key)
-        if before is not None and LEVELS.index(before) >= LEVELS.index(finding.level):
+        """Tell a finding: once for each level it comes to; a warning of a later stage is one more line of the log."""
+        key, level = (finding.mode, finding.key), LEVELS.index(finding.level)
+        told, stage = trace.told.get(key, (-1, 0.0))
+        if level < told or (level == told and finding.stage <= stage):
             return
-        trace.told[key] = finding.level
+        trace.told[key] = level, finding.stage
+        if finding.level != INFO:
+            log.warning("nexus-otel: %s: %s (run %s)", finding.mode, finding.title, finding.trace_id[:8])
+        if level == told:
+            return
         if target is not None and target.is_recording():
             target.add_event(semconv.FINDING_EVENT, event_of(finding))
         root = trace.root() if trace.root is not None else None
         if root is not None and root.is_recording():
             self._mark(root, trace, finding)
-        if finding.level != INFO:
-            log.warning("nexus-otel: %s: %s (run %s)", finding.mode, finding.title, finding.trace_id[:8])
+        agent = _attribute(root, semconv.AGENT_NAME), _attribute(root, semconv.AGENT_VERSION)
+        if finding.level == INFO:
+            trace.waiting[key] = finding, *agent
+            return
         self._stop(finding, span)
-        tell(finding, _attribute(root, semconv.AGENT_NAME), _attribute(root, semconv.AGENT_VERSION), self.callbacks)
+        trace.waiting.pop(key, None)
+        tell(finding, *agent, self.callbacks)
 
     def _mark(self, root: Any, trace: _Trace, finding: Finding) -> None:
         modes = sorted({mode for mode, _key in trace.told})
@@ -168,7 +193,7 @@ class Live:
 
     def _stop(self, finding: Finding, span: ReadableSpan) -> None:
         """Let the next model call of a run in a loop raise, where that was asked for."""
-        if finding.mode == LOOP and finding.level != INFO and span.context is not None:
+        if finding.mode == LOOP and span.context is not None:
             error = LoopDetected(
                 finding.title, {"count": finding.count, "spans": list(finding.evidence), **finding.data}
             )
@@ -227,6 +252,10 @@ def _attributes(span: ReadableSpan) -> Mapping[str, Any]:
 
 
 def _view(span: ReadableSpan, end_ns: int) -> SpanView:
+    return _ended(_begun(span), span, end_ns)
+
+
+def _begun(span: ReadableSpan) -> SpanView:
     context, parent = span.context, span.parent
     return SpanView(
         trace_id=format_trace_id(context.trace_id) if context is not None else "",
@@ -234,10 +263,19 @@ def _view(span: ReadableSpan, end_ns: int) -> SpanView:
         parent_id=format_span_id(parent.span_id) if parent is not None and not parent.is_remote else "",
         name=span.name,
         start_ns=span.start_time or 0,
-        end_ns=end_ns,
+        end_ns=0,
         attributes=_attributes(span),
-        failed=span.status.status_code is StatusCode.ERROR,
-        message=span.status.description or "",
-        events=[(event.name, event.timestamp, event.attributes or {}) for event in span.events] if end_ns else (),
         resource=span.resource.attributes,
     )
+
+
+def _ended(view: SpanView, span: ReadableSpan, end_ns: int) -> SpanView:
+    """Return the view of a span that has begun with what is known at its end."""
+    status = span.status
+    view.rename(_attributes(span))
+    view.name, view.end_ns, view.facts = span.name, end_ns, None
+    view.failed, view.message = status.status_code is StatusCode.ERROR, status.description or ""
+    held = getattr(span, "_events", None)
+    if held is None or len(held):
+        view.events = [(event.name, event.timestamp, event.attributes or {}) for event in span.events]
+    return view

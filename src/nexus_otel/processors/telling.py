@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from nexus_otel import _version, semconv
-from nexus_otel._guard import guard, note_once, report
-from nexus_otel.detect.model import INFO, Finding
+from nexus_otel._guard import guard, note_once, report, start_thread
+from nexus_otel.detect.model import ERROR, INFO, Finding
 from nexus_otel.genai.own import is_real, own
 
 Callback = Callable[[Finding], None]
@@ -59,7 +59,7 @@ def _emit(finding: Finding, attributes: dict[str, Any]) -> None:
         provider = own.logger_provider
     if provider is None:
         return
-    level = SeverityNumber.INFO if finding.level == INFO else SeverityNumber.WARN
+    level = {INFO: SeverityNumber.INFO, ERROR: SeverityNumber.ERROR}.get(finding.level, SeverityNumber.WARN)
     where = SpanContext(int(finding.trace_id, 16), int(finding.span_id, 16), is_remote=False, trace_flags=TraceFlags(1))
     logger = get_logger(_SCOPE, _version.__version__, provider, semconv.SCHEMA_URL)
     logger.emit(
@@ -81,8 +81,10 @@ def _call(callback: Callback, finding: Finding) -> None:
     global _thread  # noqa: PLW0603 - one thread for all of them
     with _starting:
         if _thread is None or not _thread.is_alive():
-            _thread = threading.Thread(target=_work, name="nexus-otel-findings", daemon=True)
-            _thread.start()
+            _thread = start_thread("nexus-otel-findings", _work)
+    if _thread is None:
+        _called(callback, finding)
+        return
     try:
         _waiting.put_nowait((callback, finding))
     except queue.Full:
@@ -91,8 +93,11 @@ def _call(callback: Callback, finding: Finding) -> None:
 
 def _work() -> None:
     while True:
-        callback, finding = _waiting.get()
-        try:
-            callback(finding)
-        except Exception as error:  # noqa: BLE001 - the application's; it is told, and the next one is called
-            report("calling a callback of on_finding", error)
+        _called(*_waiting.get())
+
+
+def _called(callback: Callback, finding: Finding) -> None:
+    try:
+        callback(finding)
+    except Exception as error:  # noqa: BLE001 - the application's; it is told, and the next one is called
+        report("calling a callback of on_finding", error)
