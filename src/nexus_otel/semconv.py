@@ -135,6 +135,7 @@ ERROR_CLASS: Final = "nexus.error.class"
 ERROR_CODE: Final = "nexus.error.code"
 CONTEXT_LIMIT: Final = "nexus.context.limit"
 CONTEXT_TOKENS: Final = "nexus.context.tokens"
+CONTEXT_WINDOW: Final = "nexus.context.window"
 STREAM_OUTCOME: Final = "nexus.stream.outcome"
 TOTAL_INPUT: Final = "nexus.usage.input_tokens"
 TOTAL_OUTPUT: Final = "nexus.usage.output_tokens"
@@ -191,6 +192,7 @@ OWN: Final[dict[str, Own]] = {
     ERROR_CODE: Own("string", "The provider's own code for the error"),
     CONTEXT_LIMIT: Own("int", "The model's context limit, as the provider's error gave it", "{token}"),
     CONTEXT_TOKENS: Own("int", "The prompt's length, as the provider's error gave it", "{token}"),
+    CONTEXT_WINDOW: Own("int", "The model's context limit, as the framework knows it", "{token}"),
     STREAM_OUTCOME: Own("string", "closed, abandoned or cancelled where a stream was not read to its end"),
     TOTAL_INPUT: Own("int", "Input tokens of the whole run, on its root", "{token}"),
     TOTAL_OUTPUT: Own("int", "Output tokens of the whole run, on its root", "{token}"),

@@ -93,6 +93,15 @@ def test_the_answered_model_tells_the_limit_of_a_deployment():
     assert found.data["limit"] == 128_000
 
 
+def test_the_framework_tells_the_limit_of_a_model_that_nobody_else_knows():
+    window = {semconv.CONTEXT_WINDOW: 10_000}
+    (found,) = run().model("", named="our-own-model", tokens=(8_500, 5), **window).find()
+    assert found.data["limit"] == 10_000
+    (found,) = run().model("", named=MODEL, tokens=(170_000, 5), **window).find()
+    assert found.data["limit"] == LIMIT
+    assert run().model("", named="our-own-model", tokens=(8_500, 5), **{semconv.CONTEXT_WINDOW: 7}).find() == []
+
+
 def test_output_that_is_asked_for_is_taken_from_a_shared_window():
     one = run().model("", named="gpt-4o", tokens=(95_000, 5), **{semconv.REQUEST_MAX_TOKENS: 16_000})
     (found,) = one.find()

@@ -104,7 +104,8 @@ def limit_of(run: Run) -> int | None:
     limits = _given(config.current(), config.home())["limits"]
     models = [str(span.attributes.get(semconv.REQUEST_MODEL) or "") for span in run.steps]
     found: int | None = limits.of(models[-1]) if models else None
-    return found
+    window = run.steps[-1].attributes.get(semconv.CONTEXT_WINDOW) if models else None
+    return found or (window if isinstance(window, int) else None)
 
 
 @lru_cache(1)

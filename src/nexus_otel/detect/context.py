@@ -146,12 +146,14 @@ class ContextOverflow:
         return self._filling(call, talk, limit, jump)
 
     def _limit(self, span: SpanView, facts: ModelFacts, talk: _Talk) -> int | None:
-        """Return what the prompt may have: learnt from an error, else as it is known of the model."""
+        """Return what the prompt may have: learnt from an error, else as the model is known, to us or the framework."""
         if talk.wrong:
             return talk.learnt
         limit = talk.learnt or self._limits.of(facts.model)
         if limit is None:
             limit = self._limits.of(str(span.attributes.get(semconv.RESPONSE_MODEL) or ""))
+        if limit is None:
+            limit = _window(span)
         output = facts.max_tokens
         if not output or limit is None or not 0 < output < limit / 2 or not shares_output(facts.model):
             return limit
@@ -256,6 +258,12 @@ def _finding(told: _Told, talk: _Talk, span: SpanView, run: RunView, key: tuple[
     return Finding(
         CONTEXT_OVERFLOW, level, title, run.trace_id, span.span_id, evidence, data, advice, count, key, talk.reached
     )  # fmt: skip
+
+
+def _window(span: SpanView) -> int | None:
+    """Return what the framework says that the model takes."""
+    window = span.number(semconv.CONTEXT_WINDOW)
+    return window if window is not None and _LEAST <= window < _MOST else None
 
 
 def _call(span: SpanView, facts: ModelFacts, tokens: int) -> _Call:

@@ -134,6 +134,8 @@ def _attributes(model: Any, args: Mapping[str, Any], params: Mapping[str, Any]) 
             value = next((each for name in names if (each := item(model, name)) is not None), None)
         if (said := convert(value)) is not None:
             found[attribute] = said
+    if (window := _count(item(item(model, "profile"), "max_input_tokens"))) is not None:
+        found[semconv.CONTEXT_WINDOW] = window
     if item(args.get("response_format"), "type") in {"json_object", "json_schema"}:
         found[semconv.OUTPUT_TYPE] = "json"
     return found

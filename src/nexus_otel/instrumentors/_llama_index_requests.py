@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nexus_otel import semconv
+from nexus_otel._guard import quietly
 from nexus_otel.engine.target import Call
 from nexus_otel.genai.operations import Conversation, Inference, Message
 from nexus_otel.genai.plain import OneShotError, is_reread, item, listed, server_of
@@ -101,6 +102,8 @@ def _server(model: Any) -> tuple[str | None, int | None]:
     return server_of(*(item(model, name) for name in ("api_base", "base_url", "azure_endpoint")))
 
 
+_UNKNOWN_WINDOW: Final = 3_900
+"""`DEFAULT_CONTEXT_WINDOW` of llama-index-core: what it takes for a model that it does not know."""
 _PARAMETERS: Final = {
     "temperature": (semconv.REQUEST_TEMPERATURE, float),
     "max_tokens": (semconv.REQUEST_MAX_TOKENS, int),
@@ -115,6 +118,9 @@ def _attributes(model: Any, args: Mapping[str, Any]) -> dict[str, Any]:
         value = args[name] if name in args else item(model, name)
         if isinstance(value, int | float):
             found[attribute] = kind(value)
+    window = item(quietly(item, model, "metadata"), "context_window")
+    if isinstance(window, int) and window not in {0, _UNKNOWN_WINDOW}:
+        found[semconv.CONTEXT_WINDOW] = window
     return found
 
 

@@ -63,6 +63,7 @@ def chat(more: Any = (), *, without: tuple[str, ...] = (), parent: str | None = 
         "gen_ai.provider.name": "anthropic",
         "gen_ai.request.model": MODEL,
         "gen_ai.request.max_tokens": 512,
+        "nexus.context.window": 200_000,
         "gen_ai.request.temperature": 0.1,
         "gen_ai.response.id": "msg_0001",
         "gen_ai.response.model": MODEL,

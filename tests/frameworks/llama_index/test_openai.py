@@ -69,3 +69,9 @@ def test_a_stream_is_one_span_whose_request_is_inside(seen, provider):
     if OpenAIInstrumentor()._recorder is not None:
         assert chat["gen_ai.response.id"]
         assert chat["gen_ai.response.finish_reasons"] == ("stop",)
+
+
+def test_the_context_window_that_the_library_knows_is_on_the_model_s_span(seen, provider):
+    model(provider, DONE).chat(ASKED)
+    (span,) = seen.spans
+    assert values(span)["nexus.context.window"] == 128_000
