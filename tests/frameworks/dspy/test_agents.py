@@ -451,6 +451,23 @@ def test_a_call_of_its_own_that_asks_twice_has_the_tokens_of_both(seen, provider
     assert sums(seen) == provider.usage_sent(key) == (200, 40)
 
 
+def test_a_call_of_its_own_by_an_sdk_that_is_recorded_too_is_one_span(provider):
+    openai = pytest.importorskip("openai")
+    key = loaded([Reply("hello")], provider)
+
+    class ByHand(dspy.BaseLM):
+        def __call__(self, prompt=None, messages=None, **kwargs):
+            asked = messages or [{"role": "user", "content": prompt}]
+            with openai.OpenAI(base_url=f"{provider.url}/v1", api_key=key) as made:
+                answer = made.chat.completions.create(model="gpt-test", messages=asked)
+            return [answer.choices[0].message.content]
+
+    with instrumented(DSPyInstrumentor, OpenAIInstrumentor) as seen:
+        assert ByHand("openai/gpt-test")(QUESTION) == ["hello"]
+    assert seen.tree() == "chat gpt-test"
+    assert sums(seen) == provider.usage_sent(key)
+
+
 def test_a_call_of_its_own_that_fails_or_must_not_be_made(seen):
     class Broken(Parrot):
         def __call__(self, *args, **kwargs):
