@@ -1,6 +1,6 @@
 """What instrumentation adds to a whole run of an agent, by framework, and the peers beside us.
 
-    python bench/agents.py [--only dspy] [--rounds 30] [--batch 10]
+    python bench/agents.py [--only dspy] [--rounds 20] [--batch 5]
 
 The agent asks its model, calls a tool, and asks again; DSPy's `ReAct` asks a third time, and ends by a tool of its own.
 The floor is the spans of that run written by hand, without the run. Each framework has an environment of its own, made
@@ -132,8 +132,8 @@ def main() -> None:
     """Measure and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PINS, nargs="+", default=list(PINS))
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=5)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
