@@ -199,7 +199,7 @@ def test_the_example_arrives_as_it_was_stored_and_is_diagnosed(world, collector,
     path.write_text("\n".join(line for line in lines if trace in line))
     here, there = world.nexus("diagnose"), world.nexus("diagnose", str(path))
     assert there.code == 0, there.err
-    assert "tool_error" in there.out
+    assert "TOOL_ERROR  get_weather failed once" in there.out
     assert verdict(there.out) == verdict(here.out)
     listed = world.nexus("traces", "--store", str(path), "--json")
     assert trace in listed.out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -129,30 +129,27 @@ def item(value: Any, name: str) -> Any:
     SDKs take both forms for the same thing, and mark what was not given by objects of types of their own.
     """
     kind = value.__class__
-    found = (_GETTERS.get(kind) or _getter(kind))(value, name)
+    if kind is dict:
+        found = value.get(name)
+    else:
+        is_mapping = _MAPPINGS.get(kind)
+        if is_mapping is None:
+            is_mapping = _is_mapping(kind)
+        found = value.get(name) if is_mapping else getattr(value, name, None)
     if found.__class__ in _GIVEN or type(found).__name__ not in _NOT_GIVEN:
         return found
     return None
 
 
-def _getter(kind: type) -> Callable[[Any, str], Any]:
-    """Return how the fields of a type are read, found out once per type."""
-    if len(_GETTERS) > _MAX_TYPES:
-        _GETTERS.clear()
-    getter = _of_mapping if issubclass(kind, Mapping) else _of_object
-    _GETTERS[kind] = getter
-    return getter
+def _is_mapping(kind: type) -> bool:
+    """Return how the fields of a type are read, found out once per type: an abstract class is slow to ask."""
+    if len(_MAPPINGS) > _MAX_TYPES:
+        _MAPPINGS.clear()
+    found = _MAPPINGS[kind] = issubclass(kind, Mapping)
+    return found
 
 
-def _of_mapping(value: Mapping[str, Any], name: str) -> Any:
-    return value.get(name)
-
-
-def _of_object(value: Any, name: str) -> Any:
-    return getattr(value, name, None)
-
-
-_GETTERS: Final[dict[type, Callable[[Any, str], Any]]] = {dict: dict.get}
+_MAPPINGS: Final[dict[type, bool]] = {}
 _MAX_TYPES: Final = 1_000
 _GIVEN: Final = frozenset({str, int, float, bool, list, dict, tuple, type(None)})
 _NOT_GIVEN: Final = frozenset({"NotGiven", "Omit"})

@@ -27,8 +27,8 @@ with warnings.catch_warnings():
 pytest.register_assert_rewrite("tests.frameworks.together.kit")
 
 from tests.frameworks.together.kit import ALL, Together  # noqa: E402 - after its assertions are rewritten
-from tests.kit.conventions import violations  # noqa: E402 - as above
-from tests.kit.recording import Recording, instrumented, trace_id  # noqa: E402 - as above
+from tests.kit.conventions import violations  # noqa: E402
+from tests.kit.recording import Recording, instrumented, trace_id  # noqa: E402
 
 IMPORTED = (crewai, dspy, langchain_anthropic, langchain_openai, langgraph, litellm, llama_index)
 
