@@ -28,22 +28,32 @@ PACKAGES = {
 }
 
 
-def interpreter(peer: str) -> str:
-    """Return the interpreter of a peer's environment, made if it is not there."""
-    python = PLACE / peer / "bin" / "python"
+def environment(name: str, packages: list[str]) -> str:
+    """Return the interpreter of an environment with these packages, made if it is not there."""
+    python = PLACE / name / "bin" / "python"
     if not python.exists():
-        subprocess.run(["uv", "venv", "-q", "-p", sys.executable, str(PLACE / peer)], check=True)
-        packages = [*COMMON, *PACKAGES[peer]]
+        subprocess.run(["uv", "venv", "-q", "-p", sys.executable, str(PLACE / name)], check=True)
         subprocess.run(["uv", "pip", "install", "-q", "--python", str(python), *packages], check=True)
     return str(python)
 
 
+def interpreter(peer: str) -> str:
+    """Return the interpreter of a peer's environment."""
+    return environment(peer, [*COMMON, *PACKAGES[peer]])
+
+
+def told(command: list[str]) -> dict[str, Any]:
+    """Return what a benchmark in a process of its own prints as JSON, on its last line."""
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def rows(bench: str, peer: str, rounds: int) -> list[dict[str, Any]]:
     """Return what one turn of a peer measures."""
-    command = [interpreter(peer), str(ROOT / "bench" / bench), "--peer", peer, "--rounds", str(rounds), "--json"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: list[dict[str, Any]] = json.loads(done.stdout)["rows"]
-    return found
+    found = told([interpreter(peer), str(ROOT / "bench" / bench), "--peer", peer, "--rounds", str(rounds), "--json"])
+    rows: list[dict[str, Any]] = found["rows"]
+    return rows
 
 
 def main() -> None:

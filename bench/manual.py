@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from encoded import provider
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from workloads import provider
 
 from nexus_otel import NexusClient
 from nexus_otel.client.spans import Handle

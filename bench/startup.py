@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import compare
-from peers import PEERS
+from peers import PEERS, module_of
 
 LAUNCHER = str(Path(sys.executable).with_name("nexus-instrument"))
 NOTHING, SDK, OTEL = "pass", "import anthropic", "import anthropic, opentelemetry.sdk.trace"
@@ -69,10 +69,10 @@ def _cases() -> list[tuple[str, list[str]]]:
 
 def _peers() -> list[tuple[str, list[str]]]:
     found = []
-    for peer, module in PEERS.items():
+    for peer in PEERS:
         python = compare.interpreter(peer)
         found.append((f"{peer}: imports", [python, "-c", OTEL]))
-        found.append(("  and it, activated", [python, "-c", ACTIVE.format(module=module)]))
+        found.append(("  and it, activated", [python, "-c", ACTIVE.format(module=module_of(peer, "anthropic"))]))
     return found
 
 

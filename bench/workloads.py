@@ -10,11 +10,13 @@ from typing import Any
 
 import anthropic
 import httpx2
+from encoded import provider
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+
+__all__ = [
+    "CHUNKS", "by_hand", "client", "dripping_client", "one_call", "one_stream", "provider", "read_by_hand",
+    "read_stream", "request", "streamed_by_hand",
+]  # fmt: skip
 
 CHUNKS = 200
 MODEL = "claude-bench"
@@ -28,24 +30,6 @@ ANSWER = {
     "id": "msg_bench", "type": "message", "role": "assistant", "model": MODEL, "stop_reason": "end_turn",
     "stop_sequence": None, "content": [{"type": "text", "text": "The answer is 42."}], "usage": USAGE,
 }  # fmt: skip
-
-
-class Encode(SpanExporter):
-    """Encodes spans as the OTLP exporter does, and drops them."""
-
-    def export(self, spans: Any) -> SpanExportResult:
-        encode_spans(spans).SerializeToString()
-        return SpanExportResult.SUCCESS
-
-    def shutdown(self) -> None:
-        pass
-
-
-def provider(*, sampled: bool = True, every_ms: int = 600_000) -> TracerProvider:
-    """Return a provider as an application would have it; it exports every so often."""
-    made = TracerProvider(sampler=ALWAYS_ON if sampled else ALWAYS_OFF, shutdown_on_exit=False)
-    made.add_span_processor(BatchSpanProcessor(Encode(), max_queue_size=65_536, schedule_delay_millis=every_ms))
-    return made
 
 
 def _events() -> bytes:

@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx2
 import openai
+from encoded import provider
 from opentelemetry import trace
-from workloads import CHUNKS, provider
+from workloads import CHUNKS
 
 __all__ = ["CHUNKS", "by_hand", "client", "one_call", "one_stream", "provider", "request", "streamed_by_hand"]
 
