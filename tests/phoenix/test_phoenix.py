@@ -207,10 +207,12 @@ def test_what_was_open_in_a_killed_run_is_an_error_once(phoenix, world):
     assert all(span["startTime"] <= span["endTime"] for span in spans)
 
 
-def test_json_is_refused_and_doctor_says_what_to_set(phoenix, world):
+def test_json_is_refused_and_what_to_set_is_said(phoenix, world):
     env = {**phoenix.to("http/json"), "NEXUS_SESSION_ID": "json"}
     assert world.launch("import loop; print(loop.ask())\n", **env).code == 0
-    assert world.nexus("flush", **env).code == 1
+    flushed = world.nexus("flush", **env)
+    assert flushed.code == 1
+    assert "(status 415: it takes no http/json, set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf)" in flushed.err
     doctor = world.nexus("doctor", **env)
     assert doctor.code == 1
     assert "it does not take http/json (status 415)" in doctor.out
