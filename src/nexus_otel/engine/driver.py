@@ -399,11 +399,11 @@ def _other_step(
         case Detail() if operation.asked or config.current().detail == "full":
             return DetailStep(recorder, target, call, operation, here)
         case Remark():
-            _tell(operation, here)
+            tell(operation, here)
     return None
 
 
-def _tell(remark: Remark, here: Context) -> None:
+def tell(remark: Remark, here: Context) -> None:
     """Give what a library says in passing to the step that it is about, if that is open."""
     match remark.result:
         case InferenceResult():

@@ -20,7 +20,7 @@ from opentelemetry.context import Context, create_key
 
 from nexus_otel._guard import guard, new_lock, note_once
 from nexus_otel.engine import scope
-from nexus_otel.engine.driver import begin
+from nexus_otel.engine.driver import begin, tell
 from nexus_otel.engine.handed import hand_out
 from nexus_otel.engine.instrumentor import Instrumentor
 from nexus_otel.engine.limits import AgentGuardError
@@ -29,7 +29,7 @@ from nexus_otel.engine.steps import SilentStep, Step
 from nexus_otel.engine.streams import ABANDONED, Watch, at_end
 from nexus_otel.engine.target import Call, Target
 from nexus_otel.genai import metadata
-from nexus_otel.genai.operations import AgentRun
+from nexus_otel.genai.operations import AgentRun, Remark
 
 MAX_OPEN: Final = 100_000
 """Open steps of one library; the oldest is forgotten, and ended as abandoned."""
@@ -190,6 +190,12 @@ class Listener:
         if found is not None and found.watch is not None:
             with guard("hearing that a stream was dropped"):
                 found.watch.stopped(ABANDONED)
+
+    def remark(self, remark: Remark) -> None:
+        """Know what the library says in passing of the step that is open here."""
+        with guard("hearing a remark"):
+            if self._instrumentor._records:
+                tell(remark, otel_context.get_current())
 
     def end(self, key: Any, value: Any) -> None:
         """Know what came of something, as the target's reader takes it."""

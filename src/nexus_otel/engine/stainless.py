@@ -19,7 +19,7 @@ from nexus_otel._guard import guard, quietly
 from nexus_otel.engine.driver import ModelStep
 from nexus_otel.engine.proxies import ManagerProxy
 from nexus_otel.engine.steps import SilentStep, Step
-from nexus_otel.engine.streams import ABANDONED, CLOSED, Watch, watched
+from nexus_otel.engine.streams import ABANDONED, CLOSED, Closed, Watch, watched
 
 _servers: dict[int, tuple[Any, str | None, int | None]] = {}
 _MAX_SERVERS: Final = 256
@@ -114,10 +114,11 @@ class _VisibleAsync(_Visible):
 class Closing:
     """Calls back when an HTTP response is closed, by whichever way, and then leaves it as it was.
 
-    Its methods hold the response: an application may drop it between looking a method up and calling it.
+    The callback may return what is to be told of how closing went. The methods hold the response: an application may
+    drop it between looking a method up and calling it.
     """
 
-    def __init__(self, response: Any, callback: Callable[[], None]) -> None:
+    def __init__(self, response: Any, callback: Callable[[], Closed | None]) -> None:
         self.response = response
         self._callback = callback
         for name, method in (("close", self._close), ("aclose", self._aclose)):
@@ -125,22 +126,38 @@ class Closing:
                 setattr(response, name, method)
 
     def _close(self) -> Any:
-        self._closing()
-        return self.response.close()
+        with _Telling(self._closing()):
+            return self.response.close()
 
     async def _aclose(self) -> Any:
-        self._closing()
-        return await self.response.aclose()
+        with _Telling(self._closing()):
+            return await self.response.aclose()
 
-    def _closing(self) -> None:
+    def _closing(self) -> Closed | None:
         self.restore("close", "aclose")
         with guard("seeing a response closed"):
-            self._callback()
+            return self._callback()
+        return None
 
     def restore(self, *names: str) -> None:
         """Take our methods off the response."""
         for name in names:
             vars(self.response).pop(name, None)
+
+
+class _Telling:
+    """Tells how closing went, if somebody wants to know."""
+
+    def __init__(self, closed: Closed | None) -> None:
+        self._told = closed
+
+    def __enter__(self) -> None:
+        """Nothing is told yet."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if self._told is not None:
+            with guard("hearing how a response was closed"):
+                self._told(error)
 
 
 class _Reading(Closing):
@@ -164,8 +181,8 @@ class _Reading(Closing):
         self._dropped.detach()
         self._begin(stream)
 
-    def _closed(self) -> None:
-        self._watch.closing(self._iterator())
+    def _closed(self) -> Closed | None:
+        return self._watch.closing(self._iterator())
 
 
 def observe_streams(original: Callable[..., None]) -> Callable[..., None]:

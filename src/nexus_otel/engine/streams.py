@@ -17,6 +17,8 @@ from nexus_otel.genai.operations import Failure, Result
 CLOSED: Final = "closed"
 ABANDONED: Final = "abandoned"
 CANCELLED: Final = "cancelled"
+Closed = Callable[[BaseException | None], None]
+"""Is told that a connection is closed, or how that failed."""
 
 
 class Watch:
@@ -93,15 +95,25 @@ class Watch:
         complete = bool(getattr(self._fold, "complete", False))
         self._finish(stream=None if complete else how)
 
-    def closing(self, iterator: Any) -> None:
-        """Somebody closes the connection: the reader at its end, the caller, an exception, the collector."""
+    def closing(self, iterator: Any) -> Closed | None:
+        """Somebody closes the connection: the reader at its end, the caller, an exception, the collector.
+
+        Returns:
+            What is to be told when it is closed, where that ends the stream.
+        """
         error = sys.exception()
         if running(iterator) and not isinstance(error, GeneratorExit):
-            return  # the end of the stream, or its failure: the iterator tells
-        if error is not None and error is not self._handled:
-            self.failed(error)
-        else:
+            return None  # the end of the stream, or its failure: the iterator tells
+        if error is None or error is self._handled:
+            return self._closed
+        self.failed(error)
+        return None
+
+    def _closed(self, error: BaseException | None) -> None:
+        if error is None:
             self.stopped(CLOSED)
+        else:
+            self.failed(error)
 
     def _finish(self, result: Result | None = None, **how: Any) -> None:
         if self._step.ended:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from nexus_otel import semconv
@@ -64,19 +65,30 @@ def _server(given: Mapping[str, Any]) -> tuple[str | None, int | None]:
 def lm_response(ended: Ended) -> InferenceResult:
     """Read the end of a model call."""
     note = ended.note
-    outputs = ended.outputs if note is None or note.outputs is None else note.outputs
+    if note is None:
+        return said(ended.outputs)
+    result = said(ended.outputs if note.outputs is None else note.outputs)
+    known = counted(note)
+    return replace(
+        known, usage=Usage() if _is_estimated(ended) else known.usage, output=result.output, calls=result.calls
+    )
+
+
+def said(outputs: Any) -> InferenceResult:
+    """Return answers as a result."""
     output = [_answer(each) for each in _said(outputs)]
     asked = [part for message in output for part in message.parts if part["type"] == "tool_call"]
     calls = tuple(AskedCall(part["id"], str(part["name"]), part["arguments"]) for part in asked)
-    if note is None:
-        return InferenceResult(output=output, calls=calls)
+    return InferenceResult(output=output, calls=calls)
+
+
+def counted(note: Note) -> InferenceResult:
+    """Return what is known of a model call besides its answers."""
     return InferenceResult(
         id=item(note.responses[0], "id"),
         model=note.model,
         finish_reasons=tuple(why for each in note.responses for why in _reasons(each)),
-        usage=Usage() if note.cached or _is_estimated(ended) else _usage(note),
-        output=output,
-        calls=calls,
+        usage=Usage() if note.cached else _usage(note),
         attributes={semconv.CACHE_HIT: True} if note.cached else {},
     )
 

@@ -90,6 +90,11 @@ def expect(call_id: str) -> None:
     _notes[call_id] = None
 
 
+def is_noting() -> bool:
+    """Whether we are in a model call that DSPy told of."""
+    return active() in _notes
+
+
 def noted(call_id: str) -> Note | None:
     """Take what is known of a model call; of one inside another of the same call, the outer takes it too."""
     note = _notes.pop(call_id, None)
@@ -135,7 +140,7 @@ def noting_entry(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def updating(self: Any, entry: Any, *args: Any, **kwargs: Any) -> Any:
         if _notes.get(active() or "") is None:
-            _note(_of_entry, entry)
+            _note(of_entry, entry)
         return original(self, entry, *args, **kwargs)
 
     return updating
@@ -154,7 +159,8 @@ def _of_result(result: Any) -> Note:
     return Note(responses, outputs, usage, model, bool(cached))
 
 
-def _of_entry(entry: Any) -> Note:
+def of_entry(entry: Any) -> Note:
+    """Read an entry of a model's history."""
     response = item(entry, "response")
     outputs, usage, model = (item(entry, name) for name in ("outputs", "usage", "response_model"))
     return Note((response,), outputs, usage, model, bool(item(response, "cache_hit")))

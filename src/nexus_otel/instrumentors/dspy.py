@@ -20,6 +20,7 @@ from nexus_otel.instrumentors._dspy_models import (
     lm_response,
 )
 from nexus_otel.instrumentors._dspy_names import is_model
+from nexus_otel.instrumentors._dspy_own import inner_remark, own_entry, own_request, own_response
 from nexus_otel.instrumentors._dspy_programs import (
     adapter_request,
     batch_request,
@@ -70,6 +71,25 @@ def _embedding(name: str) -> Target:
     return Target(module="dspy.clients.embedding", name=name, request=request, response=response, optional=True)
 
 
+def _own(name: str) -> Target:
+    """Give a method by which a model is called, of the classes that have one of their own."""
+    return Target(
+        module="dspy.clients.base_lm",
+        name=f"BaseLM.{name}",
+        request=own_request,
+        response=own_response,
+        failure=failure,
+        optional=True,
+        overridden=True,
+    )
+
+
+def _entry(name: str, since: str = "", until: str = "") -> Target:
+    return Target(
+        module="dspy.clients.base_lm", name=f"BaseLM.{name}", request=own_entry, since=since, until=until, optional=True
+    )
+
+
 class DSPyInstrumentor(Instrumentor):
     """Records what DSPy tells its callbacks, beside those of the user, whatever these are and however they are set."""
 
@@ -84,6 +104,9 @@ class DSPyInstrumentor(Instrumentor):
         _search("dspy.retrievers.embeddings", "EmbeddingsWithScores.forward", since="3.2"),
         _search("dspy.dsp.colbertv2", "ColBERTv2.__call__"),
         *(_embedding(f"Embedder.{name}") for name in ("__call__", "acall")),
+        *(_own(name) for name in ("__call__", "acall")),
+        _entry("update_history", since="3.0"),
+        _entry("update_global_history", until="3.0"),
     )
     replacements = (
         Swap("dspy.utils.callback", "dspy", lambda module: hooks.Listened(module, callback), required=True),
@@ -165,6 +188,8 @@ class Callback:
             listener.fail(call_id, error)
             return
         step = listener.step(call_id)
+        if step is None and note is not None and not notes.is_noting():
+            listener.remark(inner_remark(note))
         listener.end(call_id, notes.Ended(step, outputs, note) if step is not None else None)
 
     def on_tool_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import gc
 import threading
 from collections import Counter
@@ -380,6 +381,131 @@ def test_a_model_of_the_user_s(seen):
         dspy.Predict("question -> answer")(question=QUESTION)
     chat = values(seen.one("chat parrot"))
     assert (chat["gen_ai.response.model"], chat["gen_ai.usage.input_tokens"]) == ("parrot-2", 5)
+
+
+def entry(**more):
+    return {"response": None, "outputs": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}, **more}
+
+
+class Parrot(dspy.BaseLM):
+    """A model that is called past DSPy's callbacks."""
+
+    def __call__(self, prompt=None, messages=None, **kwargs):
+        told = entry(response_model="parrot-2")
+        self.update_history(told) if VERSION >= (3,) else self.update_global_history(told)
+        return [said(answer=trace.get_current_span().name)]
+
+    async def acall(self, *args, **kwargs):
+        await asyncio.sleep(0)
+        return self(*args, **kwargs)
+
+
+class Echo(Parrot):
+    """One that calls another past the callbacks, and its own."""
+
+    def __call__(self, *args, **kwargs):
+        return super().__call__(*args, **kwargs)
+
+
+@pytest.mark.parametrize("kind", [Parrot, Echo])
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_model_with_a_call_of_its_own(seen, kind, way):
+    with dspy.context(lm=kind("parrot", temperature=0.25), adapter=dspy.ChatAdapter()):
+        predict = dspy.Predict("question -> answer")
+        given = {"question": QUESTION}
+        answer = (predict(**given) if way == "sync" else asyncio.run(predict.acall(**given))).answer
+    assert seen.tree() == "invoke_workflow question -> answer\n  chat parrot"
+    assert answer == "chat parrot"
+    chat = values(seen.one("chat"))
+    assert (chat["gen_ai.response.model"], chat["gen_ai.request.temperature"]) == ("parrot-2", 0.25)
+    assert sums(seen) == (5, 2)
+    assert values(seen.one("invoke_workflow"))["nexus.run.steps"] == 1
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_call_of_its_own_above_dspy_s_is_one_span(seen, provider, way):
+    class Above(dspy.LM):
+        def __call__(self, *args, **kwargs):
+            return super().__call__(*args, **kwargs)
+
+        async def acall(self, *args, **kwargs):
+            return await super().acall(*args, **kwargs)
+
+    key = loaded([PLAIN], provider)
+    lm = Above("openai/gpt-test", api_base=f"{provider.url}/v1", api_key=key, cache=False, num_retries=0)
+    answer = lm(QUESTION) if way == "sync" else asyncio.run(lm.acall(QUESTION))
+    assert len(answer) == 1
+    assert seen.tree() == "chat gpt-test"
+    assert sums(seen) == provider.usage_sent(key)
+    assert values(seen.one("chat"))["gen_ai.response.finish_reasons"] == ("stop",)
+
+
+def test_a_call_of_its_own_that_asks_twice_has_the_tokens_of_both(seen, provider):
+    class Twice(dspy.LM):
+        def __call__(self, *args, **kwargs):
+            return super().__call__(*args, **kwargs) and super().__call__(*args, **kwargs)
+
+    key = loaded([PLAIN, PLAIN], provider)
+    Twice("openai/gpt-test", api_base=f"{provider.url}/v1", api_key=key, cache=False, num_retries=0)(QUESTION)
+    assert seen.tree() == "chat gpt-test"
+    assert sums(seen) == provider.usage_sent(key) == (200, 40)
+
+
+def test_a_call_of_its_own_by_an_sdk_that_is_recorded_too_is_one_span(provider):
+    openai = pytest.importorskip("openai")
+    key = loaded([Reply("hello")], provider)
+
+    class ByHand(dspy.BaseLM):
+        def __call__(self, prompt=None, messages=None, **kwargs):
+            asked = messages or [{"role": "user", "content": prompt}]
+            with openai.OpenAI(base_url=f"{provider.url}/v1", api_key=key) as made:
+                answer = made.chat.completions.create(model="gpt-test", messages=asked)
+            return [answer.choices[0].message.content]
+
+    with instrumented(DSPyInstrumentor, OpenAIInstrumentor) as seen:
+        assert ByHand("openai/gpt-test")(QUESTION) == ["hello"]
+    assert seen.tree() == "chat gpt-test"
+    assert sums(seen) == provider.usage_sent(key)
+
+
+def test_a_call_of_its_own_that_fails_or_must_not_be_made(seen):
+    class Broken(Parrot):
+        def __call__(self, *args, **kwargs):
+            raise LookupError("no parrot")
+
+    lm = Broken("parrot")
+    with pytest.raises(LookupError, match="no parrot"):
+        lm(QUESTION)
+    assert values(seen.one("chat parrot"))["error.type"] == "LookupError"
+    with dspy.context(lm=Parrot("parrot")), nexus_otel.limits(max_steps=1), pytest.raises(StepLimitExceeded):
+        Pipeline()(question=QUESTION)
+    assert seen.names["chat parrot"] == 2
+
+
+def test_a_replaced_call_and_what_it_was_given_by_position(monkeypatch):
+    def call(self, prompt=None, messages=None, **kwargs):
+        return ["hello"]
+
+    monkeypatch.setattr(dspy.LM, "__call__", call)
+    with instrumented(DSPyInstrumentor, **content_mode("SPAN_ONLY")) as seen:
+        assert dspy.LM("openai/gpt-test")(None, [{"role": "user", "content": QUESTION}]) == ["hello"]
+    assert dspy.LM.__call__ is call
+    chat = values(seen.one("chat gpt-test"))
+    assert QUESTION in chat["gen_ai.input.messages"]
+    assert "gen_ai.usage.input_tokens" not in chat
+
+
+def test_a_class_of_models_is_pickled_as_it_was_written(seen):
+    cloudpickle = pytest.importorskip("cloudpickle")
+
+    class Local(Parrot):
+        def __call__(self, prompt=None, messages=None, **kwargs):
+            return ["hello"]
+
+    pickled = cloudpickle.dumps(Local("parrot"))
+    assert b"nexus_otel" not in pickled
+    assert cloudpickle.loads(pickled)(QUESTION) == ["hello"]
+    assert copy.deepcopy(Local("parrot"))(QUESTION) == ["hello"]
 
 
 # -- batches -----------------------------------------------------------------------------------------------------------
