@@ -21,6 +21,7 @@ from nexus_otel.config import Settings
 from nexus_otel.export import sender as sender_module
 from nexus_otel.export import transport as transport_module
 from nexus_otel.export import writer
+from nexus_otel.export.advice import advice
 from nexus_otel.export.answer import rejected
 from nexus_otel.export.destinations import Destination, destination
 from nexus_otel.export.over_http import wait_of
@@ -278,6 +279,15 @@ def test_a_refusal_keeps_the_data_and_names_the_endpoint(collector, pipeline, st
     assert "secret" not in line
     assert sender.flush(5)
     assert collector.names == ["a"]
+
+
+def test_a_refusal_of_json_says_what_to_set(environment):
+    environment.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+    remedy = ": it takes no http/json, set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
+    assert advice("traces", "status 415") == remedy
+    assert advice("traces", "status 400") == ": check OTEL_EXPORTER_OTLP_PROTOCOL, which is http/json"
+    environment.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    assert advice("traces", "status 415") == ": check OTEL_EXPORTER_OTLP_PROTOCOL, which is http/protobuf"
 
 
 ADVICE = {
@@ -591,7 +601,10 @@ def test_flush_says_what_it_could_not_send(home, collector, environment):
     leave(home, collector.url, "tracer.start_span('left').end()\ntracer.start_span('open')\nos._exit(1)")
     collector.always = 401
     began = time.monotonic()
-    assert flush_store(home, 1) == FlushReport(sent=0, left=2, foreign=0)
+    refusal = (
+        f"{collector.url} refuses data (status 401: check the key in OTEL_EXPORTER_OTLP_HEADERS, which is not set)"
+    )
+    assert flush_store(home, 1) == FlushReport(sent=0, left=2, foreign=0, refusals=(refusal,))
     assert time.monotonic() - began < 1
     collector.always = 200
     assert flush_store(home, 5).left == 0

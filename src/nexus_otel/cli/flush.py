@@ -25,6 +25,8 @@ def flush(timeout_s: float) -> bool:
     home = config.home()
     report = flush_store(home, timeout_s)
     print(f"sent {count(report.sent, 'request')}")
+    for refusal in report.refusals:
+        say(refusal)
     if report.left:
         say(f"{count(report.left, 'request')} not accepted within {timeout_s:g} s are kept; try again")
     if report.foreign:

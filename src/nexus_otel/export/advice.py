@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nexus_otel.export.destinations import in_force
+from nexus_otel.export.destinations import HTTP, JSON, in_force
 
 _KEY: Final = frozenset({"401", "403", "UNAUTHENTICATED", "PERMISSION_DENIED"})
 _ADDRESS: Final = frozenset({"404", "405", "UNIMPLEMENTED", "NOT_FOUND"})
@@ -26,6 +26,8 @@ def advice(signal: str, what: str) -> str:
         return f": check {in_force(signal, 'ENDPOINT')[0]}"
     if code in _FORM:
         name, value = in_force(signal, "PROTOCOL")
+        if code == "415" and value == JSON:
+            return f": it takes no {JSON}, set {name}={HTTP}"
         return f": check {name}, which is {value or 'not set: http/protobuf'}"
     if code.isdigit() and code.startswith("3"):
         return f": it has moved, set {in_force(signal, 'ENDPOINT')[0]} to where it is now"

@@ -188,11 +188,13 @@ class FlushReport:
         sent: Requests that arrived.
         left: Requests for the destinations of this environment that did not.
         foreign: Requests for other destinations, which were not tried.
+        refusals: Which destinations refused data, and what to look at, a line each.
     """
 
     sent: int
     left: int
     foreign: int
+    refusals: tuple[str, ...] = ()
 
 
 def flush_store(home: Path, timeout_s: float) -> FlushReport:
@@ -215,7 +217,7 @@ def flush_store(home: Path, timeout_s: float) -> FlushReport:
         time.sleep(max(0.0, again - time.monotonic()))
         shipper.look_at = 0.0
     left, foreign = _waiting(home, {one.target for one in found})
-    return FlushReport(shipper.sent, left, foreign)
+    return FlushReport(shipper.sent, left, foreign, shipper.refusals)
 
 
 def _waiting(home: Path, ours: set[Target]) -> tuple[int, int]:

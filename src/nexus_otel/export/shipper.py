@@ -44,6 +44,7 @@ class _Line:
     failures: int = 0
     patient: bool = False
     trouble: Outcome | None = None
+    said: str = ""
     most: int | None = None
     done: set[Path] = field(default_factory=set)
     seen: Seen = field(default_factory=Seen)
@@ -73,6 +74,11 @@ class Shipper:
     def next_try(self) -> float:
         """When it is time to try again, on the monotonic clock; infinite when nothing failed."""
         return min((line.next_try for line in self._lines if line.failures), default=_FOR_EVER)
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Which destinations refuse data now, and what to look at."""
+        return tuple(line.said for line in self._lines if line.trouble is Outcome.REFUSED)
 
     def hurry(self) -> None:
         """Let the next round try even destinations that lately did not answer, unless they asked us to wait."""
@@ -267,4 +273,5 @@ def _postpone(line: _Line, answer: Answer) -> None:
         line.trouble = answer.outcome
         how = "refuses data" if refused else "takes no data now"
         what = f"{answer.what}{advice(line.target.signal, answer.what)}" if refused else answer.what
-        logger.warning("nexus-otel: %s %s (%s); it is kept and sent later", line.destination.endpoint, how, what)
+        line.said = f"{line.destination.endpoint} {how} ({what})"
+        logger.warning("nexus-otel: %s; it is kept and sent later", line.said)
