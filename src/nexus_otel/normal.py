@@ -44,7 +44,7 @@ def normalise(value: Any) -> str:
     and times are dropped, UUIDs, long hex, ISO times and epoch numbers inside strings are masked, space and case
     are folded.
     """
-    return json.dumps(_Normal().of(_parsed(value), 0), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _CANONICAL.encode(_Normal().of(_parsed(value), 0))
 
 
 def _parsed(value: Any) -> Any:
@@ -58,6 +58,8 @@ def _parsed(value: Any) -> Any:
     return value
 
 
+_CANONICAL: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+_READABLE: Final = json.JSONEncoder(ensure_ascii=False)
 _MAX_DEPTH: Final = 32
 _MAX_VALUES: Final = 10_000
 
@@ -263,7 +265,7 @@ def answer_form(answer: Any) -> str:
         value = value.get("status", value.get("state", value)) if value else None
     if value is None or value in ("", [], {}):
         return "empty"
-    text = value if isinstance(value, str) else json.dumps(_Normal().of(value, 0), ensure_ascii=False)
+    text = value if isinstance(value, str) else _READABLE.encode(_Normal().of(value, 0))
     if len(text) > _SMALL:
         return "other"
     if not text.strip():
