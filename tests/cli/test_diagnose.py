@@ -46,6 +46,22 @@ def test_the_report_names_cause_place_and_next_step_first(home, nexus):  # noqa:
     assert "last 5 of 10 actions" in out
 
 
+def test_it_is_said_how_often_the_same_was_found_before(home, nexus):  # noqa: F811
+    ran(home, calls=1, version="1.0.0")
+    ran(home, version="1.1.0")
+    assert "Same finding" in nexus("diagnose")[1]
+    assert "Same finding: 1 of 2 runs of looper: 1 of 1 since v1.1.0, 0 of 1 before\n" in nexus("diagnose")[1]
+    ran(home, calls=1, version="1.1.0")
+    assert "Same finding" not in nexus("diagnose")[1]
+
+
+def test_a_version_with_which_it_came_is_likely_the_cause(home, nexus):  # noqa: F811
+    for _ in range(10):
+        ran(home, calls=1, version="1.0.0")
+    ran(home, version="1.1.0")
+    assert "1 of 1 since v1.1.0, 0 of 10 before  -> likely v1.1.0\n" in nexus("diagnose")[1]
+
+
 def test_each_finding_is_a_line_of_json_and_modes_make_the_exit_code(home, nexus):  # noqa: F811
     ran(home)
     code, out, _err = nexus("diagnose", "--json", "--fail-on", "loop")

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from nexus_otel.cli.filters import Wanted
 from nexus_otel.cli.findings import findings_of, told
+from nexus_otel.cli.others import others
 from nexus_otel.cli.report import print_report
 from nexus_otel.cli.runs import AmbiguousError, NothingFoundError, Run, Tree
 from nexus_otel.cli.sources import Source, is_file, one_run, opened
@@ -45,8 +46,10 @@ def diagnose(wanted: str | None, fail_on: Sequence[str], store: str | None = Non
         raise source.nothing(Wanted())
     if len(first) == 1:
         findings = findings_of(first[0])
-        print_report(first[0], source.short(first)[first[0].id], findings, console())
-        return FOUND if modes & {one.mode for one in told(findings)} else 0
+        loud = told(findings)
+        same = others(source, first[0], loud[0].mode) if loud else ""
+        print_report(first[0], source.short(first)[first[0].id], findings, console(), same)
+        return FOUND if modes & {one.mode for one in loud} else 0
     several = _Several()
     for run in chain(first, runs):
         several.add(run)

@@ -38,7 +38,7 @@ _METADATA: Final = (
 )  # fmt: skip
 
 
-def print_report(run: Run, name: str, findings: Sequence[Finding], to: Console) -> None:
+def print_report(run: Run, name: str, findings: Sequence[Finding], to: Console, same: str = "") -> None:
     """Print what is known of how a run went.
 
     Args:
@@ -46,6 +46,7 @@ def print_report(run: Run, name: str, findings: Sequence[Finding], to: Console) 
         name: The shortest form of its id.
         findings: What was found in it, the worst first.
         to: Where to print.
+        same: How often the same was found elsewhere, where that is known.
     """
     _print_head(run, name, to)
     print_findings(run, findings, to)
@@ -54,6 +55,8 @@ def print_report(run: Run, name: str, findings: Sequence[Finding], to: Console) 
         line = Text(f"{number_} {label:<{_LABEL}}", style="bold").append(Text(text, style="default"))
         line.truncate(to.width, overflow="ellipsis" if is_unicode(to) else "crop")
         to.print(line, soft_wrap=True)
+    if same:
+        _print_line(same, to)
     to.print()
     _print_last_steps(run, to)
     to.print()
