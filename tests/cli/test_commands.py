@@ -278,7 +278,10 @@ def test_flush_with_a_bad_address_is_a_usage_error(full, nexus, monkeypatch):
 def test_an_empty_store_is_one_line(home, nexus, command):
     code, out, err = nexus(command)
     assert (code, out) == (1, "")
-    assert err == f"nexus-otel: no run is recorded in {home}; try: nexus-instrument python agent.py\n"
+    assert err == (
+        f"nexus-otel: no run is recorded in {home}; try: nexus-instrument python agent.py "
+        "(runs that an endpoint took are kept here with NEXUS_EXPORT=local,otlp only)\n"
+    )
 
 
 def test_an_empty_store_as_json_is_an_empty_list(home, nexus):

@@ -86,7 +86,10 @@ def full() -> Scan:
 
 def nothing_yet() -> NothingFoundError:
     """Return the error for an empty store."""
-    return NothingFoundError(f"no run is recorded in {config.home()}; try: nexus-instrument python agent.py")
+    return NothingFoundError(
+        f"no run is recorded in {config.home()}; try: nexus-instrument python agent.py "
+        "(runs that an endpoint took are kept here with NEXUS_EXPORT=local,otlp only)"
+    )
 
 
 def newest_first(held: Held, trace_ids: Iterable[bytes] | None = None) -> Iterator[Run]:
