@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import runpy
 import sys
 from base64 import b64decode
@@ -25,6 +26,7 @@ from tests.findings.failing import AGENTS, Framework  # noqa: E402
 
 NAMES = ("good", "tool_error", "retry", "loop", "loop_of_errors", "unknown_tool", "wrong_arguments", "filling",
          "overflow", "polling")  # fmt: skip
+_FOLDERS = re.compile(rf"{re.escape(str(ROOT))}/|(?:/[^\s\"/]+)+/(?=site-packages/)")
 MODELS = {"anthropic": "claude-sonnet-4-5", "openai": "gpt-4o-mini"}
 INSTRUMENTORS = {"openinference": "openinference.instrumentation.{}", "openllmetry": "opentelemetry.instrumentation.{}"}
 CLASSES = {"anthropic": "AnthropicInstrumentor", "openai": "OpenAIInstrumentor"}
@@ -44,7 +46,8 @@ class Lines(SpanExporter):
                     for name in ("traceId", "spanId", "parentSpanId"):
                         if name in span:
                             span[name] = b64decode(span[name]).hex()
-        self._file.write(json.dumps(made, ensure_ascii=False, separators=(",", ":")) + "\n")
+        line = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
+        self._file.write(_FOLDERS.sub("", line) + "\n")  # stack traces name files
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
