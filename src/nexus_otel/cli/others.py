@@ -14,7 +14,8 @@ _MOST: Final = 200
 """Runs of any agent, the newest of a store, that are looked at."""
 _FEWEST: Final = 10
 """Runs without it, before a version that has it, from which on the version is likely the cause."""
-_VERSIONS: Final = ((semconv.AGENT_VERSION, "v{}"), (semconv.SERVICE_VERSION, "v{}"), (semconv.REVISION, "git {:.7}"))
+VERSIONS: Final = ((semconv.AGENT_VERSION, "v{}"), (semconv.SERVICE_VERSION, "v{}"), (semconv.REVISION, "git {:.7}"))
+"""What tells versions of an agent apart, the most telling first, and how each is shown."""
 
 
 def others(source: Source, run: Run, mode: str) -> str:
@@ -48,4 +49,4 @@ def _has(run: Run, mode: str) -> bool:
 
 def _version(run: Run) -> str:
     attributes = {**run.root.resource, **run.root.attributes}
-    return next((form.format(attributes[key]) for key, form in _VERSIONS if attributes.get(key)), "")
+    return next((form.format(attributes[key]) for key, form in VERSIONS if attributes.get(key)), "")

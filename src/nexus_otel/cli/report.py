@@ -14,6 +14,7 @@ from rich.text import Text
 from nexus_otel import semconv
 from nexus_otel.cli.content import has_content, parsed
 from nexus_otel.cli.findings import by_cause, limit_of, told, views
+from nexus_otel.cli.others import VERSIONS
 from nexus_otel.cli.runs import Run, has_failed, is_model_call, is_tool_call
 from nexus_otel.cli.terminal import count, duration, harmless, is_unicode, number, one_line, run_duration
 from nexus_otel.cli.tree import STATUS_STYLE, error_of
@@ -33,7 +34,7 @@ _LABEL: Final = 18
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _LEVEL_STYLE: Final = {"error": "bold red", "warning": "yellow", "info": "dim"}
 _METADATA: Final = (
-    (semconv.AGENT_VERSION, "v{}"), (semconv.SERVICE_VERSION, "v{}"), (semconv.REVISION, "git {:.7}"),
+    *VERSIONS,
     (semconv.ENVIRONMENT, "{}"), (semconv.USER_ID, "user={}"), (semconv.SESSION_ID, "session={}"),
 )  # fmt: skip
 
